@@ -13,6 +13,17 @@ export type ReadChunk = Uint8Array | ZeroRun;
 /** The pieces of a read in order of offset; their lengths add up to exactly the length asked for. */
 export type ReadResult = readonly ReadChunk[];
 
+/** What came of {@link BlockDevice.readInto}. */
+export const ReadIntoResult = {
+  /** Not everything is at hand. The target is in any state, and `read` has to be called instead. */
+  NotAtHand: 0,
+  /** The target has the bytes. */
+  Filled: 1,
+  /** All of it is zeros; the target was not touched. */
+  Zeros: 2,
+} as const;
+export type ReadIntoResult = (typeof ReadIntoResult)[keyof typeof ReadIntoResult];
+
 /** The flags of an extent in the context `base:allocation`, as they go on the wire. */
 export const AllocationFlag = {
   /** Nothing is allocated: the range costs no storage. */
@@ -109,6 +120,11 @@ export interface BlockDevice extends Partial<ExtentSource> {
 
   /** Reads. Never short, never filled up: everything, or an error. */
   read(offset: number, lengthBytes: number, options?: RequestOptions): ReadResult | Promise<ReadResult>;
+  /**
+   * Reads into `target` from `targetStart` on, at once, if everything is at hand: the quick way for small reads.
+   * Optional, and never called with a length of 0.
+   */
+  readInto?(offset: number, lengthBytes: number, target: Uint8Array, targetStart: number): ReadIntoResult;
   /** Writes all of `data`, of which the device keeps no reference once it has resolved. */
   write?(offset: number, data: Uint8Array, options?: WriteOptions): void | Promise<void>;
   /** Makes everything durable that was answered before, on whichever connection. */

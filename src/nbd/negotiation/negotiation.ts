@@ -1,0 +1,238 @@
+import { assert } from '../../util/assert.js';
+import { messageOf } from '../../util/errors.js';
+import type { ByteQueue } from '../byte-queue.js';
+import { CLIENT_FLAGS_BYTES, decodeClientFlags, encodeGreeting } from '../codec/greeting.js';
+import { decodeOptionHeader, OPTION_HEADER_BYTES } from '../codec/option-request.js';
+import type { ExportLease, ExportRefusedError } from '../export-table.js';
+import { ClientFlag, HandshakeFlag, OptionReplyType, OptionType } from '../handshake-constants.js';
+import { ProtocolError } from '../protocol-error.js';
+import { OPTION_HANDLERS } from './option-handlers.js';
+import {
+  NegotiationSession,
+  type NegotiationAction,
+  type NegotiationSetup,
+  type Refusal,
+} from './session.js';
+
+/** Where a handshake stands. */
+export const NegotiationState = {
+  /** The greeting is out, the client's flags are awaited. */
+  ClientFlags: 'clientFlags',
+  /** Between two options. */
+  OptionHeader: 'optionHeader',
+  /** Within the data of an option that is known. */
+  OptionData: 'optionData',
+  /** Within the data of an option that is answered without looking at it. */
+  SkipData: 'skipData',
+  /** An option waits for an export to be looked up. */
+  Export: 'export',
+  /** Nothing more is parsed: requests follow, or the connection ends. */
+  Over: 'over',
+} as const;
+export type NegotiationState = (typeof NegotiationState)[keyof typeof NegotiationState];
+
+/** From where a handshake may go where. */
+const LEGAL_MOVES: Readonly<Record<NegotiationState, readonly NegotiationState[]>> = {
+  clientFlags: ['optionHeader', 'over'],
+  optionHeader: ['optionData', 'skipData', 'over'],
+  optionData: ['optionHeader', 'export', 'over'],
+  skipData: ['optionHeader', 'over'],
+  export: ['optionHeader', 'over'],
+  over: [],
+};
+
+/**
+ * The server's side of the handshake as a state machine: bytes in, actions out, no socket. [nbd: Handshake]
+ *
+ * Fixed newstyle only; each option is answered by its own small file, see `option-handlers.ts`.
+ */
+export class Negotiation {
+  readonly #session: NegotiationSession;
+  #state: NegotiationState = NegotiationState.ClientFlags;
+  #refusal: Refusal | undefined;
+  #optionCount = 0;
+  /** Bytes of data of the current option that are still to come. */
+  #dataBytes = 0;
+  /** What the current option is answered with, when it is refused unseen. */
+  #skipAnswer: Refusal | undefined;
+
+  constructor(setup: NegotiationSetup) {
+    this.#session = new NegotiationSession(setup);
+    this.#refusal = setup.refusal;
+  }
+
+  get state(): NegotiationState {
+    return this.#state;
+  }
+
+  /** True in the middle of an option, which is then answered before the connection may end. */
+  get isWithinOption(): boolean {
+    return this.#state === 'optionData' || this.#state === 'skipData' || this.#state === 'export';
+  }
+
+  /** What the server says before it has heard anything. */
+  start(): NegotiationAction[] {
+    this.#session.send(encodeGreeting(HandshakeFlag.FixedNewstyle | HandshakeFlag.NoZeroes));
+    return this.#session.takeActions();
+  }
+
+  /** Parses as much of `input` as there is, and stops where the next message is for somebody else. */
+  advance(input: ByteQueue): NegotiationAction[] {
+    try {
+      while (this.#step(input));
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#close(error.message);
+    }
+    return this.#session.takeActions();
+  }
+
+  /** The export that an `acquire` action asked for. */
+  exportAcquired(lease: ExportLease): NegotiationAction[] {
+    return this.#answerInquiry((inquiry) => inquiry.acquired(lease));
+  }
+
+  /** There is no export for an `acquire` action. */
+  exportRefused(error: ExportRefusedError): NegotiationAction[] {
+    return this.#answerInquiry((inquiry) => inquiry.refused(error));
+  }
+
+  /** From now on every option but ABORT is refused, and the first one that is refused is the last. */
+  refuseAll(refusal: Refusal): void {
+    this.#refusal = refusal;
+  }
+
+  #step(input: ByteQueue): boolean {
+    switch (this.#state) {
+      case 'clientFlags':
+        if (input.lengthBytes < CLIENT_FLAGS_BYTES) return false;
+        this.#takeClientFlags(decodeClientFlags(input.take(CLIENT_FLAGS_BYTES), 0));
+        return true;
+      case 'optionHeader':
+        if (input.lengthBytes < OPTION_HEADER_BYTES) return false;
+        this.#takeOptionHeader(input);
+        return true;
+      case 'optionData':
+        if (input.lengthBytes < this.#dataBytes) return false;
+        this.#handleOption(input.take(this.#dataBytes));
+        return true;
+      case 'skipData':
+        return this.#skipData(input);
+      case 'export':
+      case 'over':
+        return false;
+    }
+  }
+
+  #takeClientFlags(flags: number): void {
+    // [nbd: Client flags] An unknown flag: drop the connection. [nbd-rule 1]
+    if ((flags & ~(ClientFlag.FixedNewstyle | ClientFlag.NoZeroes)) !== 0) {
+      this.#close(`the client set unknown flags (0x${(flags >>> 0).toString(16)})`);
+      return;
+    }
+    this.#session.hasNoZeroes = (flags & ClientFlag.NoZeroes) !== 0;
+    this.#move(NegotiationState.OptionHeader);
+  }
+
+  #takeOptionHeader(input: ByteQueue): void {
+    const { option, lengthBytes } = decodeOptionHeader(input.headOf(OPTION_HEADER_BYTES), input.headAt);
+    input.skip(OPTION_HEADER_BYTES);
+    const { limits } = this.#session.setup;
+    this.#session.option = option;
+    this.#optionCount += 1;
+    this.#dataBytes = lengthBytes;
+    // Neither endless nor oversized haggling. [nbd-rule 20; CVE-2017-15119]
+    if (this.#optionCount > limits.optionsMax) {
+      this.#refuseAndClose(OptionReplyType.ErrTooBig, `more than ${limits.optionsMax} options`);
+      return;
+    }
+    if (lengthBytes > limits.optionBytesMax) {
+      this.#refuseAndClose(
+        OptionReplyType.ErrTooBig,
+        `an option with ${lengthBytes} bytes of data, where ${limits.optionBytesMax} are allowed`,
+      );
+      return;
+    }
+    this.#skipAnswer = this.#refusalOf(option);
+    this.#move(this.#skipAnswer === undefined ? NegotiationState.OptionData : NegotiationState.SkipData);
+  }
+
+  /** Why an option is refused whatever its data are, or undefined. */
+  #refusalOf(option: number): Refusal | undefined {
+    if (option === OptionType.Abort) return undefined;
+    if (this.#refusal !== undefined) return this.#refusal;
+    // [nbd: Fixed newstyle negotiation] Unknown: consume its data, say so, keep parsing. [nbd-rule 4]
+    if (!OPTION_HANDLERS.has(option)) {
+      return { replyType: OptionReplyType.ErrUnsup, message: `option ${option} is not known here` };
+    }
+    return undefined;
+  }
+
+  #skipData(input: ByteQueue): boolean {
+    const partBytes = Math.min(this.#dataBytes, input.lengthBytes);
+    input.skip(partBytes);
+    this.#dataBytes -= partBytes;
+    if (this.#dataBytes > 0) return false;
+    const answer = this.#skipAnswer;
+    assert(answer !== undefined, 'data was skipped without a reason');
+    // [nbd: NBD_OPT_EXPORT_NAME] It cannot be answered with an error. [nbd-rule 3]
+    if (this.#session.option === OptionType.ExportName) this.#close(answer.message);
+    else if (answer === this.#refusal) this.#refuseAndClose(answer.replyType, answer.message);
+    else {
+      this.#session.refuse(answer.replyType, answer.message);
+      this.#move(NegotiationState.OptionHeader);
+    }
+    return true;
+  }
+
+  #handleOption(data: Buffer): void {
+    const handle = OPTION_HANDLERS.get(this.#session.option);
+    assert(handle !== undefined, 'an option without a handler was not refused');
+    try {
+      handle(this.#session, data);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#rejectData(error);
+    }
+    if (this.#session.isOver) this.#move(NegotiationState.Over);
+    else
+      this.#move(
+        this.#session.inquiry === undefined ? NegotiationState.OptionHeader : NegotiationState.Export,
+      );
+  }
+
+  /** The data of an option are malformed: an answer, unless it is the option that cannot have one. */
+  #rejectData(error: ProtocolError): void {
+    if (this.#session.option === OptionType.ExportName) this.#session.close(messageOf(error));
+    else this.#session.refuse(OptionReplyType.ErrInvalid, messageOf(error));
+  }
+
+  #answerInquiry(answer: (inquiry: NonNullable<NegotiationSession['inquiry']>) => void): NegotiationAction[] {
+    const inquiry = this.#session.inquiry;
+    assert(inquiry !== undefined && this.#state === 'export', 'nobody asked for an export');
+    this.#session.inquiry = undefined;
+    if (this.#refusal !== undefined) {
+      if (this.#session.option === OptionType.ExportName) this.#close(this.#refusal.message);
+      else this.#refuseAndClose(this.#refusal.replyType, this.#refusal.message);
+    } else {
+      answer(inquiry);
+      this.#move(this.#session.isOver ? NegotiationState.Over : NegotiationState.OptionHeader);
+    }
+    return this.#session.takeActions();
+  }
+
+  #refuseAndClose(type: OptionReplyType, message: string): void {
+    this.#session.refuse(type, message);
+    this.#close(message);
+  }
+
+  #close(reason: string): void {
+    this.#session.close(reason);
+    this.#move(NegotiationState.Over);
+  }
+
+  #move(to: NegotiationState): void {
+    assert(LEGAL_MOVES[this.#state].includes(to), `a handshake cannot go from ${this.#state} to ${to}`);
+    this.#state = to;
+  }
+}

@@ -1,0 +1,13 @@
+import { encodeServerReply } from '../codec/server-reply.js';
+import { OptionReplyType } from '../handshake-constants.js';
+import { expectNoData } from './expect-no-data.js';
+import type { NegotiationSession } from './session.js';
+
+/** One reply for each export, then the acknowledgement. [nbd: NBD_OPT_LIST; nbd-rule 7] */
+export function handleList(session: NegotiationSession, data: Buffer): void {
+  expectNoData(data);
+  for (const { name, description } of session.setup.listExports()) {
+    session.reply(OptionReplyType.Server, encodeServerReply({ name, description: description ?? '' }));
+  }
+  session.reply(OptionReplyType.Ack);
+}

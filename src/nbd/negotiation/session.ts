@@ -1,0 +1,113 @@
+import { encodeOptionReply } from '../codec/option-reply.js';
+import { encodeString } from '../codec/wire-string.js';
+import type { ExportLease, ExportListing, ExportRefusedError } from '../export-table.js';
+import { OptionReplyType } from '../handshake-constants.js';
+import type { NbdLimits } from '../limits.js';
+import { ReplyStyle, type Agreement } from './agreement.js';
+
+/** What the negotiation wants done; the connection does it. */
+export type NegotiationAction =
+  | { readonly kind: 'send'; readonly bytes: Buffer }
+  /** Look up an export, then call `exportAcquired` or `exportRefused`. Nothing is parsed until then. */
+  | { readonly kind: 'acquire'; readonly name: string }
+  /** Go on to requests. */
+  | { readonly kind: 'transmit'; readonly lease: ExportLease; readonly agreed: Agreement }
+  /** Hang up, after what was sent has gone out. */
+  | { readonly kind: 'close'; readonly reason: string };
+
+/** Why every option is refused: the server is on its way out, or has no room for this client. */
+export interface Refusal {
+  readonly replyType: OptionReplyType;
+  readonly message: string;
+}
+
+/** What the answer to a question about an export is passed on to. */
+export interface ExportInquiry {
+  acquired(lease: ExportLease): void;
+  refused(error: ExportRefusedError): void;
+}
+
+/** What a negotiation needs to know of its server. */
+export interface NegotiationSetup {
+  readonly limits: NbdLimits;
+  /** What LIST shows. */
+  readonly listExports: () => readonly ExportListing[];
+  /** When set, options are answered with it from the start. */
+  readonly refusal?: Refusal;
+}
+
+/** What has been agreed so far, and the means by which the options answer. */
+export class NegotiationSession {
+  readonly setup: NegotiationSetup;
+  /** Whether the client leaves out the padding after EXPORT_NAME. */
+  hasNoZeroes = false;
+  replyStyle: ReplyStyle = ReplyStyle.Simple;
+  /** Set while an option waits for an export. */
+  inquiry: ExportInquiry | undefined;
+  /** The option that is being answered. */
+  option = 0;
+  /** True once nothing more is going to be negotiated. */
+  isOver = false;
+  #actions: NegotiationAction[] = [];
+
+  constructor(setup: NegotiationSetup) {
+    this.setup = setup;
+  }
+
+  /** What would hold if transmission began now. */
+  get agreement(): Agreement {
+    return { replyStyle: this.replyStyle };
+  }
+
+  /** Hands over what is to be done, once. */
+  takeActions(): NegotiationAction[] {
+    const actions = this.#actions;
+    this.#actions = [];
+    return actions;
+  }
+
+  send(bytes: Buffer): void {
+    this.#actions.push({ kind: 'send', bytes });
+  }
+
+  /** Answers the current option. */
+  reply(type: OptionReplyType, data?: Uint8Array): void {
+    this.send(encodeOptionReply(this.option, type, data));
+  }
+
+  /** Answers the current option with an error that a person can read. */
+  refuse(type: OptionReplyType, message: string): void {
+    this.reply(type, encodeString(message));
+  }
+
+  /** Asks for an export on behalf of the current option. */
+  acquire(name: string, inquiry: ExportInquiry): void {
+    this.inquiry = inquiry;
+    this.#actions.push({ kind: 'acquire', name });
+  }
+
+  /** Ends the handshake with success. */
+  transmit(lease: ExportLease): void {
+    this.isOver = true;
+    this.#actions.push({ kind: 'transmit', lease, agreed: this.agreement });
+  }
+
+  /** Ends the handshake and the connection. */
+  close(reason: string): void {
+    this.isOver = true;
+    this.#actions.push({ kind: 'close', reason });
+  }
+}
+
+/** The reply that says why an export was refused. */
+export function replyTypeOf(error: ExportRefusedError): OptionReplyType {
+  switch (error.kind) {
+    case 'unknown':
+    case 'unavailable':
+      return OptionReplyType.ErrUnknown;
+    case 'policy':
+      return OptionReplyType.ErrPolicy;
+    case 'tlsRequired':
+      return OptionReplyType.ErrTlsReqd;
+  }
+}

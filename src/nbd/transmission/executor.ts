@@ -1,0 +1,186 @@
+import type {
+  BlockDevice,
+  ReadResult,
+  RequestOptions,
+  WriteOptions,
+  ZeroOptions,
+} from '../../device/block-device.js';
+import { ReadIntoResult } from '../../device/block-device.js';
+import { assert } from '../../util/assert.js';
+import { messageOf } from '../../util/errors.js';
+import type { LogFields, Logger } from '../../util/logger.js';
+import type { RequestHeader } from '../codec/request-header.js';
+import { Command, CommandFlag, commandName } from '../transmission-constants.js';
+import { wireErrorOf } from './error-map.js';
+import type { ReplyForm } from './reply-form.js';
+import { COPIED_PAYLOAD_BYTES_MAX, type ReplyWriter } from './reply-writer.js';
+
+/** Carries out requests that were found valid, and answers them. */
+export class Executor {
+  readonly #device: BlockDevice;
+  readonly #form: ReplyForm;
+  readonly #writer: ReplyWriter;
+  readonly #logger: Logger;
+  readonly #signal: AbortSignal;
+  // One object for all requests of the connection each, since tens of thousands are made each second.
+  readonly #options: RequestOptions;
+  readonly #durableOptions: WriteOptions;
+
+  /** @param signal aborts when the connection is gone. */
+  constructor(
+    device: BlockDevice,
+    form: ReplyForm,
+    writer: ReplyWriter,
+    signal: AbortSignal,
+    logger: Logger,
+  ) {
+    this.#device = device;
+    this.#form = form;
+    this.#writer = writer;
+    this.#logger = logger;
+    this.#signal = signal;
+    this.#options = { signal };
+    this.#durableOptions = { signal, fua: true };
+  }
+
+  /**
+   * Carries out a request.
+   *
+   * @param request filled again by the next one: what has to wait takes a copy.
+   * @param payload of a WRITE.
+   * @returns undefined when it was answered at once, else a promise that never rejects and resolves once it is.
+   */
+  execute(request: RequestHeader, payload: Buffer | undefined): Promise<void> | undefined {
+    try {
+      // [nbd: NBD_CMD_READ and others] A length of 0 is nothing to do, and no reason to hang up. [nbd-rule 40]
+      if (request.lengthBytes === 0 && request.type !== Command.Flush) {
+        this.#answerEmpty(request);
+        return undefined;
+      }
+      return request.type === Command.Read ? this.#read(request) : this.#change(request, payload);
+    } catch (error) {
+      this.#fail(request, error);
+      return undefined;
+    }
+  }
+
+  #answerEmpty(request: RequestHeader): void {
+    if (request.type === Command.Read) this.#form.data(this.#writer, request, []);
+    else this.#form.success(this.#writer, request);
+  }
+
+  #read(request: RequestHeader): Promise<void> | undefined {
+    const { offset, lengthBytes } = request;
+    if (lengthBytes <= COPIED_PAYLOAD_BYTES_MAX && this.#readAtOnce(request)) return undefined;
+    const result = this.#device.read(offset, lengthBytes, this.#options);
+    if (result instanceof Promise) return this.#finish({ ...request }, result, this.#replyData);
+    this.#replyData(request, result);
+    return undefined;
+  }
+
+  /** The quick way: header and data side by side, nothing allocated. */
+  #readAtOnce(request: RequestHeader): boolean {
+    const device = this.#device;
+    if (device.readInto === undefined) return false;
+    const { lengthBytes } = request;
+    const { dataHeaderBytes } = this.#form;
+    const bytes = this.#writer.reserve(dataHeaderBytes + lengthBytes);
+    const at = this.#writer.at;
+    const outcome = device.readInto(request.offset, lengthBytes, bytes, at + dataHeaderBytes);
+    if (outcome === ReadIntoResult.NotAtHand) return false;
+    if (outcome === ReadIntoResult.Zeros) {
+      this.#form.data(this.#writer, request, [{ zeroBytes: lengthBytes }]);
+      return true;
+    }
+    this.#form.encodeDataHeader(bytes, at, request);
+    this.#writer.commit(dataHeaderBytes + lengthBytes);
+    return true;
+  }
+
+  #change(request: RequestHeader, payload: Buffer | undefined): Promise<void> | undefined {
+    const result = this.#call(request, payload);
+    if (result instanceof Promise) return this.#finish({ ...request }, result, this.#replySuccess);
+    this.#form.success(this.#writer, request);
+    return undefined;
+  }
+
+  /** Calls the method of the device for a command that returns no data. */
+  #call(request: RequestHeader, payload: Buffer | undefined): void | Promise<void> {
+    const device = this.#device;
+    const { offset, lengthBytes } = request;
+    // [nbd: NBD_CMD_FLAG_FUA] Durable before the reply; meaningless, and accepted, on the others. [nbd-rule 26, 31]
+    const options = (request.flags & CommandFlag.Fua) === 0 ? this.#options : this.#durableOptions;
+    switch (request.type) {
+      case Command.Write:
+        assert(device.write !== undefined && payload !== undefined, 'a WRITE without means or data');
+        return device.write(offset, payload, options);
+      case Command.Flush:
+        return device.flush?.(options);
+      case Command.Trim:
+        assert(device.trim !== undefined, 'TRIM was not offered');
+        return device.trim(offset, lengthBytes, options);
+      case Command.WriteZeroes:
+        assert(device.zero !== undefined, 'WRITE_ZEROES was not offered');
+        return device.zero(offset, lengthBytes, zeroOptions(request, options));
+      case Command.Cache:
+        assert(device.cache !== undefined, 'CACHE was not offered');
+        return device.cache(offset, lengthBytes, options);
+      default:
+        assert(false, `a request of type ${request.type} was let through`);
+    }
+  }
+
+  async #finish<T>(
+    request: RequestHeader,
+    result: Promise<T>,
+    reply: (request: RequestHeader, value: T) => void,
+  ): Promise<void> {
+    try {
+      const value = await result;
+      if (!this.#signal.aborted) reply(request, value);
+    } catch (error) {
+      // Nobody waits any more, and giving up is what the device was asked to do.
+      if (!this.#signal.aborted) this.#fail(request, error);
+    }
+  }
+
+  readonly #replyData = (request: RequestHeader, result: ReadResult): void => {
+    const lengthBytes = lengthOf(result);
+    // Never a short reply: a device that breaks its contract is a defect, and its answer is not passed on.
+    assert(
+      lengthBytes === request.lengthBytes,
+      `the device returned ${lengthBytes} bytes for a read of ${request.lengthBytes}`,
+    );
+    this.#form.data(this.#writer, request, result);
+  };
+
+  readonly #replySuccess = (request: RequestHeader): void => {
+    this.#form.success(this.#writer, request);
+  };
+
+  /** Logs the real error, then sends the poorer one. */
+  #fail(request: RequestHeader, thrown: unknown): void {
+    const error = wireErrorOf(thrown, request);
+    const fields: LogFields = {
+      command: commandName(request.type),
+      offset: request.offset,
+      lengthBytes: request.lengthBytes,
+      answer: error,
+      error: messageOf(thrown),
+    };
+    this.#logger.warn('a request failed', fields);
+    this.#form.failure(this.#writer, request, error, messageOf(thrown));
+  }
+}
+
+function zeroOptions(request: RequestHeader, options: WriteOptions): ZeroOptions {
+  const noHole = (request.flags & CommandFlag.NoHole) !== 0;
+  const fastOnly = (request.flags & CommandFlag.FastZero) !== 0;
+  return noHole || fastOnly ? { ...options, noHole, fastOnly } : options;
+}
+
+function lengthOf(result: ReadResult): number {
+  let lengthBytes = 0;
+  for (const chunk of result) lengthBytes += 'zeroBytes' in chunk ? chunk.zeroBytes : chunk.length;
+  return lengthBytes;
+}
