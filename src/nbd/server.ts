@@ -7,7 +7,7 @@ import { Connection } from './connection.js';
 import type { ExportTable } from './export-table.js';
 import { OptionReplyType } from './handshake-constants.js';
 import { DEFAULT_NBD_LIMITS, type NbdLimits } from './limits.js';
-import { formatListenAddress, type BoundAddress, type ListenAddress } from './listen-address.js';
+import { formatListenAddress, type BoundAddress, type ListenAddress } from './listen/listen-address.js';
 import { openListener, type Listener } from './listen/listener.js';
 import type { Refusal } from './negotiation/session.js';
 import { SlabPool } from './transmission/slab-pool.js';

@@ -1,7 +1,7 @@
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { EnvironmentError, messageOf, systemCodeOf } from '../../util/errors.js';
-import { formatListenAddress, type BoundAddress, type ListenAddress } from '../listen-address.js';
+import { formatListenAddress, type BoundAddress, type ListenAddress } from './listen-address.js';
 
 /** Clients that wait to be accepted; the system cuts it to its own maximum. */
 const BACKLOG = 511;

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { UsageError } from '../util/errors.js';
+import { UsageError } from '../../util/errors.js';
 
 /** Where to listen. */
 export type ListenAddress =
