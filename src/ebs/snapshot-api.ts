@@ -114,6 +114,15 @@ export interface CompleteSnapshotRequest {
 /** What goes with any call. */
 export interface CallOptions {
   readonly signal?: AbortSignal;
+  /** The call may take at most this long in milliseconds. Default: the implementation's own time-out. */
+  readonly timeoutMs?: number;
+  /**
+   * When the answer was first wanted, in milliseconds of the clock's `nowMs`: time spent in queues before the call
+   * counts against the bound on retrying while the service fails. Default: now. Only retrying looks at it.
+   */
+  readonly askedMs?: number;
+  /** How long retrying may go on in all, in milliseconds. Default: the policy's. Only retrying looks at it. */
+  readonly retryTotalMs?: number;
 }
 
 /**

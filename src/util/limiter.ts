@@ -41,14 +41,33 @@ export class Limiter {
    * Runs `task` when there is a place for it.
    *
    * @param lane default: demand.
-   * @param signal takes the task out of the queue while it waits; a task that runs must watch it itself.
+   * @param signal takes the task out of the queue while it waits; a task that runs must watch it itself, and keeps
+   *   its place until it has ended.
    * @throws the signal's reason, or what the task throws.
    */
   run<T>(task: () => Promise<T>, lane: Lane = Lane.Demand, signal?: AbortSignal): Promise<T> {
-    return this.#queue.add(task, {
-      priority: LANE_PRIORITY[lane],
-      ...(signal === undefined ? {} : { signal }),
-    });
+    const priority = LANE_PRIORITY[lane];
+    return signal === undefined
+      ? this.#queue.add(task, { priority })
+      : this.#runWithSignal(task, priority, signal);
+  }
+
+  // The queue would give the place of a running task away as soon as its signal aborts, so that more would run than
+  // the bound allows: it gets a signal that is of no effect once the task has begun.
+  async #runWithSignal<T>(task: () => Promise<T>, priority: number, signal: AbortSignal): Promise<T> {
+    signal.throwIfAborted();
+    const waiting = new AbortController();
+    const onAbort = (): void => waiting.abort(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    const begin = (): Promise<T> => {
+      signal.removeEventListener('abort', onAbort);
+      return task();
+    };
+    try {
+      return await this.#queue.add(begin, { priority, signal: waiting.signal });
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
   }
 
   /** Resolves when nothing runs and nothing waits. */

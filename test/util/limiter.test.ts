@@ -58,3 +58,39 @@ t.test('a task that waits is taken out by its signal; a failure is its own alone
   t.strictSame(begun, ['a']);
   t.equal(await limiter.run(() => Promise.resolve(7)), 7, 'the limiter goes on');
 });
+
+t.test('a task that runs keeps its place when its signal aborts', async (t) => {
+  const limiter = new Limiter(1);
+  const begun: string[] = [];
+  const first = heldTask('a', begun);
+  const controller = new AbortController();
+  const running = limiter.run(first.task, Lane.Demand, controller.signal);
+  const next = limiter.run(() => Promise.resolve('b'));
+  await Promise.resolve();
+  controller.abort(new Error('gone'));
+  await new Promise((resolve) => setImmediate(resolve));
+  t.equal(limiter.inFlightCount, 1);
+  t.equal(limiter.waitingCount, 1);
+  first.finish();
+  t.equal(await running, 'a', 'the task itself says how it ended');
+  t.equal(await next, 'b');
+  await t.rejects(limiter.run(first.task, Lane.Demand, controller.signal), { message: 'gone' });
+});
+
+t.test('what is taken out leaves nothing behind', async (t) => {
+  const limiter = new Limiter(1);
+  const first = heldTask('a', []);
+  const running = limiter.run(first.task);
+  const controller = new AbortController();
+  const waiting = Array.from({ length: 100 }, () =>
+    limiter.run(() => Promise.resolve(), Lane.Prefetch, controller.signal),
+  );
+  const gone = waiting.map((promise) => t.rejects(promise, { message: 'gone' }));
+  await Promise.resolve();
+  t.equal(limiter.waitingCount, 100);
+  controller.abort(new Error('gone'));
+  t.equal(limiter.waitingCount, 0);
+  await Promise.all(gone);
+  first.finish();
+  await running;
+});

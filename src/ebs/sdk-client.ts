@@ -1,0 +1,289 @@
+import type { Readable } from 'node:stream';
+import {
+  CompleteSnapshotCommand,
+  EBSClient,
+  GetSnapshotBlockCommand,
+  ListChangedBlocksCommand,
+  ListSnapshotBlocksCommand,
+  PutSnapshotBlockCommand,
+  StartSnapshotCommand,
+  type EBSClientConfig,
+} from '@aws-sdk/client-ebs';
+import { systemClock, type Clock } from '../util/clock.js';
+import { messageOf } from '../util/errors.js';
+import { silentLogger, type Logger } from '../util/logger.js';
+import { boundAnswer, type HttpAnswer } from './answer-bound.js';
+import { readBlockBody } from './block-body.js';
+import { runCall } from './call-scope.js';
+import { BLOCK_BYTES, CHECKSUM_AGGREGATION, CHECKSUM_ALGORITHM } from './constants.js';
+import { toEbsError } from './error-map.js';
+import type { CallSubject } from './error-text.js';
+import { EbsOperation } from './errors.js';
+import { instanceRegion } from './instance-region.js';
+import { withoutNodeVersionWarning } from './node-version-advice.js';
+import {
+  blockPageOf,
+  changedBlockPageOf,
+  positionParameters,
+  snapshotStatusOf,
+  startedSnapshotOf,
+} from './sdk-mapping.js';
+import type {
+  BlockPage,
+  CallOptions,
+  ChangedBlockPage,
+  CompleteSnapshotRequest,
+  GetSnapshotBlockRequest,
+  ListChangedBlocksRequest,
+  ListSnapshotBlocksRequest,
+  PutSnapshotBlockRequest,
+  ReceivedBlock,
+  SnapshotApi,
+  SnapshotStatus,
+  StartedSnapshot,
+  StartSnapshotRequest,
+} from './snapshot-api.js';
+
+/** Where to connect, as whom, and the bounds of each call. */
+export interface SdkClientOptions {
+  /** Default: AWS_REGION, AWS_DEFAULT_REGION, the profile's, the instance's own. */
+  readonly region?: string | undefined;
+  /** Of the shared config files. Default: AWS_PROFILE, then `default`. */
+  readonly profile?: string | undefined;
+  /** Default: AWS_ENDPOINT_URL_EBS, AWS_ENDPOINT_URL, the profile's, the region's own. */
+  readonly endpointUrl?: string | undefined;
+  /** Default: the SDK's chain: the environment, the shared config files, SSO, a process, the container, the instance. */
+  readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string };
+  /** How many calls will be under way at once: so many idle connections are kept open. At least 1. */
+  readonly inFlightMax: number;
+  /** Default: 3000. */
+  readonly connectTimeoutMs?: number;
+  /** From the start of a call to the last byte of its answer. Default: 15,000. */
+  readonly requestTimeoutMs?: number;
+  /** Default: silent. */
+  readonly logger?: Logger;
+  /** Default: the real time. */
+  readonly clock?: Clock;
+}
+
+export const DEFAULT_CONNECT_TIMEOUT_MS = 3000;
+// A block is 512 KiB: 64 of them at once come through 18 Mbit/s in this time.
+export const DEFAULT_REQUEST_TIMEOUT_MS = 15_000;
+// Listing goes on beside the fetching of blocks, under its own bound.
+const SPARE_SOCKETS = 16;
+const KEEP_ALIVE_PROBE_MS = 15_000;
+const SDK_REGION_MISSING = 'Region is missing';
+
+/**
+ * The EBS direct APIs through the AWS SDK: one call, one request, no retries. Region and credentials are looked
+ * up before it resolves, so that a missing one is found at the start.
+ *
+ * @throws {EbsError} `no-region`, `no-credentials` or another reason why no call could be made.
+ */
+export async function createSdkSnapshotApi(options: SdkClientOptions): Promise<SnapshotApi> {
+  const { AWS_REGION, AWS_DEFAULT_REGION } = process.env;
+  let region = options.region ?? AWS_REGION ?? AWS_DEFAULT_REGION;
+  let client = createClient(options, region);
+  try {
+    // A profile that does not exist has no region either, but that is not what is wrong with it.
+    if (options.profile !== undefined) await client.config.credentials();
+    try {
+      region = await client.config.region();
+    } catch (error) {
+      const own = messageOf(error) === SDK_REGION_MISSING ? await instanceRegion(process.env) : undefined;
+      if (own === undefined) throw error;
+      region = own;
+      client = createClient(options, region);
+    }
+    await client.config.credentials();
+  } catch (error) {
+    client.destroy();
+    throw toEbsError(error, { profile: options.profile, region });
+  }
+  return new SdkSnapshotApi(client, region, options);
+}
+
+function createClient(options: SdkClientOptions, region: string | undefined): EBSClient {
+  const agent = {
+    keepAlive: true,
+    keepAliveMsecs: KEEP_ALIVE_PROBE_MS,
+    // The number of calls is bounded where they are made. A call that waited here for a socket would be timed
+    // as if it could not connect.
+    maxSockets: Number.POSITIVE_INFINITY,
+    maxFreeSockets: options.inFlightMax + SPARE_SOCKETS,
+  };
+  const logger = options.logger ?? silentLogger;
+  const config: EBSClientConfig = {
+    // [ebs: Retry] The one retry policy is in retry.ts.
+    maxAttempts: 1,
+    logger: sdkLogger(logger),
+    ...(region === undefined ? {} : { region }),
+    ...(options.profile === undefined ? {} : { profile: options.profile }),
+    ...(options.endpointUrl === undefined ? {} : { endpoint: options.endpointUrl }),
+    ...(options.credentials === undefined ? {} : { credentials: options.credentials }),
+    requestHandler: {
+      connectionTimeout: options.connectTimeoutMs ?? DEFAULT_CONNECT_TIMEOUT_MS,
+      httpAgent: agent,
+      httpsAgent: agent,
+    },
+  };
+  return withoutNodeVersionWarning(logger, () => new EBSClient(config));
+}
+
+// The SDK logs whole requests, tokens included, at "info" and failures, which are reported here, at "error".
+function sdkLogger(logger: Logger): NonNullable<EBSClientConfig['logger']> {
+  const drop = (): void => undefined;
+  const warn = (...words: unknown[]): void =>
+    logger.warn('AWS SDK', { text: words.map(messageOf).join(' ') });
+  return { trace: drop, debug: drop, info: drop, warn, error: drop };
+}
+
+class SdkSnapshotApi implements SnapshotApi {
+  readonly #client: EBSClient;
+  readonly #clock: Clock;
+  readonly #requestTimeoutMs: number;
+  readonly #context: { readonly region: string; readonly profile: string | undefined };
+  #endpoint: string | undefined;
+
+  constructor(client: EBSClient, region: string, options: SdkClientOptions) {
+    this.#client = client;
+    this.#clock = options.clock ?? systemClock;
+    this.#requestTimeoutMs = options.requestTimeoutMs ?? DEFAULT_REQUEST_TIMEOUT_MS;
+    this.#context = { region, profile: options.profile };
+    client.middlewareStack.add(
+      (next) => async (call) => {
+        const { protocol, hostname, port } = call.request as RequestTarget;
+        this.#endpoint = `${protocol}//${hostname}${port === undefined ? '' : `:${port}`}`;
+        const result = await next(call);
+        boundAnswer(result.response as HttpAnswer);
+        return result;
+      },
+      { step: 'deserialize', priority: 'low', name: 'snapnbdAnswer' },
+    );
+  }
+
+  listSnapshotBlocks(request: ListSnapshotBlocksRequest, options?: CallOptions): Promise<BlockPage> {
+    const { snapshotId } = request;
+    const subject = this.#subject({ operation: EbsOperation.ListSnapshotBlocks, snapshotId });
+    const command = new ListSnapshotBlocksCommand({ SnapshotId: snapshotId, ...positionParameters(request) });
+    return this.#run(subject, options, async (abortSignal) =>
+      blockPageOf(await this.#client.send(command, { abortSignal }), subject()),
+    );
+  }
+
+  listChangedBlocks(request: ListChangedBlocksRequest, options?: CallOptions): Promise<ChangedBlockPage> {
+    const { firstSnapshotId, secondSnapshotId } = request;
+    const subject = this.#subject({
+      operation: EbsOperation.ListChangedBlocks,
+      snapshotId: secondSnapshotId,
+      otherSnapshotId: firstSnapshotId,
+    });
+    const command = new ListChangedBlocksCommand({
+      FirstSnapshotId: firstSnapshotId,
+      SecondSnapshotId: secondSnapshotId,
+      ...positionParameters(request),
+    });
+    return this.#run(subject, options, async (abortSignal) =>
+      changedBlockPageOf(await this.#client.send(command, { abortSignal }), subject()),
+    );
+  }
+
+  getSnapshotBlock(request: GetSnapshotBlockRequest, options?: CallOptions): Promise<ReceivedBlock> {
+    const { snapshotId, blockIndex } = request;
+    const subject = this.#subject({ operation: EbsOperation.GetSnapshotBlock, snapshotId, blockIndex });
+    const command = new GetSnapshotBlockCommand({
+      SnapshotId: snapshotId,
+      BlockIndex: blockIndex,
+      BlockToken: request.blockToken,
+    });
+    return this.#run(subject, options, async (abortSignal) => {
+      const answer = await this.#client.send(command, { abortSignal });
+      return {
+        bytes: await readBlockBody(answer.BlockData as Readable, abortSignal, subject),
+        declaredLengthBytes: answer.DataLength,
+        checksum: answer.Checksum,
+        checksumAlgorithm: answer.ChecksumAlgorithm,
+      };
+    });
+  }
+
+  startSnapshot(request: StartSnapshotRequest, options?: CallOptions): Promise<StartedSnapshot> {
+    const { parentSnapshotId } = request;
+    const subject = this.#subject({
+      operation: EbsOperation.StartSnapshot,
+      otherSnapshotId: parentSnapshotId,
+    });
+    const command = new StartSnapshotCommand({
+      VolumeSize: request.volumeSizeGib,
+      ParentSnapshotId: parentSnapshotId,
+      Description: request.description,
+      Tags: request.tags && Object.entries(request.tags).map(([Key, Value]) => ({ Key, Value })),
+      ClientToken: request.clientToken,
+      Encrypted: request.encrypted,
+      KmsKeyArn: request.kmsKeyArn,
+      Timeout: request.timeoutMinutes,
+    });
+    return this.#run(subject, options, async (abortSignal) =>
+      startedSnapshotOf(await this.#client.send(command, { abortSignal }), subject()),
+    );
+  }
+
+  putSnapshotBlock(request: PutSnapshotBlockRequest, options?: CallOptions): Promise<void> {
+    const { snapshotId, blockIndex } = request;
+    const subject = this.#subject({ operation: EbsOperation.PutSnapshotBlock, snapshotId, blockIndex });
+    const command = new PutSnapshotBlockCommand({
+      SnapshotId: snapshotId,
+      BlockIndex: blockIndex,
+      BlockData: request.bytes,
+      DataLength: BLOCK_BYTES,
+      Checksum: request.checksum,
+      ChecksumAlgorithm: CHECKSUM_ALGORITHM,
+      Progress: request.progressPercent,
+    });
+    return this.#run(subject, options, async (abortSignal) => {
+      await this.#client.send(command, { abortSignal });
+    });
+  }
+
+  completeSnapshot(request: CompleteSnapshotRequest, options?: CallOptions): Promise<SnapshotStatus> {
+    const { snapshotId, checksum } = request;
+    const subject = this.#subject({ operation: EbsOperation.CompleteSnapshot, snapshotId });
+    const linear = {
+      ChecksumAlgorithm: CHECKSUM_ALGORITHM,
+      ChecksumAggregationMethod: CHECKSUM_AGGREGATION,
+    } as const;
+    const command = new CompleteSnapshotCommand({
+      SnapshotId: snapshotId,
+      ChangedBlocksCount: request.changedBlocksCount,
+      ...(checksum === undefined ? {} : { Checksum: checksum, ...linear }),
+    });
+    return this.#run(subject, options, async (abortSignal) =>
+      snapshotStatusOf((await this.#client.send(command, { abortSignal })).Status, subject()),
+    );
+  }
+
+  close(): void {
+    this.#client.destroy();
+  }
+
+  // Asked when a call fails, for only then is it known where the request went.
+  #subject(subject: CallSubject): () => CallSubject {
+    return () => ({ ...subject, ...this.#context, endpoint: this.#endpoint });
+  }
+
+  #run<T>(
+    subject: () => CallSubject,
+    options: CallOptions | undefined,
+    call: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const timeoutMs = Math.min(this.#requestTimeoutMs, options?.timeoutMs ?? Number.POSITIVE_INFINITY);
+    return runCall({ clock: this.#clock, timeoutMs, signal: options?.signal, subject }, call);
+  }
+}
+
+/** The part of the SDK's request that says where it goes. */
+interface RequestTarget {
+  readonly protocol: string;
+  readonly hostname: string;
+  readonly port?: number;
+}
