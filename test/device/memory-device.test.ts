@@ -1,0 +1,74 @@
+import t from 'tap';
+import { AllocationFlag } from '../../src/device/block-device.js';
+import { HOLE_FLAGS } from '../../src/device/extent-list.js';
+import { MemoryDevice } from '../../src/device/memory-device.js';
+import { AssertionError } from '../../src/util/assert.js';
+import { KIB, MIB, TIB } from '../../src/util/units.js';
+import { joinChunks, testDeviceContract } from '../fixtures/device-contract.js';
+
+const PAGE = 64 * KIB;
+
+t.test('keeps the contract of devices', async (t) => {
+  for (const sizeBytes of [512, 3 * 512, PAGE, PAGE + 512, MIB, 3 * MIB + 512]) {
+    await t.test(`${sizeBytes} bytes`, (t) =>
+      testDeviceContract(t, { open: () => new MemoryDevice(sizeBytes), borders: [512, 4096, PAGE] }),
+    );
+  }
+});
+
+t.test('costs what is in it, not what it could hold', async (t) => {
+  const device = new MemoryDevice(64 * TIB);
+  device.write(63 * TIB + 5, Buffer.from('far away'));
+  t.equal(device.allocatedBytes, PAGE);
+  t.equal(joinChunks(device.read(63 * TIB + 5, 8), 8).toString(), 'far away');
+  t.strictSame(device.extents(0, 64 * TIB, { extentsMax: 10 }), [
+    { lengthBytes: 63 * TIB, flags: HOLE_FLAGS },
+    { lengthBytes: PAGE, flags: 0 },
+    { lengthBytes: TIB - PAGE, flags: HOLE_FLAGS },
+  ]);
+  device.trim(0, 64 * TIB);
+  t.equal(device.allocatedBytes, 0, 'a trim of all of it gives all of it back');
+  t.strictSame(device.extents(0, 64 * TIB, { extentsMax: 10 }), [
+    { lengthBytes: 64 * TIB, flags: HOLE_FLAGS },
+  ]);
+});
+
+t.test('[nbd: NBD_CMD_FLAG_NO_HOLE] what is zeroed without holes keeps its place', async (t) => {
+  const device = new MemoryDevice(64 * TIB);
+  device.zero(0, 64 * TIB, { noHole: true });
+  t.equal(device.allocatedBytes, 0);
+  t.strictSame(device.extents(5, 10 * TIB, { extentsMax: 4 }), [
+    { lengthBytes: 10 * TIB, flags: AllocationFlag.Zero },
+  ]);
+  device.trim(PAGE, PAGE);
+  t.strictSame(device.extents(0, 4 * PAGE, { extentsMax: 4 }), [
+    { lengthBytes: PAGE, flags: AllocationFlag.Zero },
+    { lengthBytes: PAGE, flags: HOLE_FLAGS },
+    { lengthBytes: 2 * PAGE, flags: AllocationFlag.Zero },
+  ]);
+});
+
+t.test('says no more about extents than it was asked', async (t) => {
+  const device = new MemoryDevice(MIB);
+  for (const page of [1, 3, 5]) device.write(page * PAGE, Buffer.from('x'));
+  t.strictSame(device.extents(0, MIB, { extentsMax: 2 }), [
+    { lengthBytes: PAGE, flags: HOLE_FLAGS },
+    { lengthBytes: PAGE, flags: 0 },
+  ]);
+  t.strictSame(device.extents(PAGE + 1, 10, { extentsMax: 1 }), [{ lengthBytes: 10, flags: 0 }]);
+});
+
+t.test('takes any multiple of 512 bytes, and nothing else', async (t) => {
+  for (const sizeBytes of [0, -512, 511, 513, 512.5, Number.NaN, 2 ** 54]) {
+    t.throws(() => new MemoryDevice(sizeBytes), AssertionError, String(sizeBytes));
+  }
+  t.match(new MemoryDevice(512).description, /memory/);
+  t.equal(new MemoryDevice(512, 'mine').description, 'mine');
+});
+
+t.test('is never asked for what it does not have', async (t) => {
+  const device = new MemoryDevice(1024);
+  t.throws(() => device.read(1000, 25), AssertionError);
+  t.throws(() => device.write(1024, Buffer.alloc(1)), AssertionError);
+  t.throws(() => device.trim(-1, 1), AssertionError);
+});
