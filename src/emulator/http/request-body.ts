@@ -1,0 +1,83 @@
+import type { IncomingMessage } from 'node:http';
+import { frameworkError } from '../errors.js';
+
+/** Thrown when the client goes away before its request is complete. Nobody is left to be answered. */
+export class ClientGoneError extends Error {
+  override readonly name = 'ClientGoneError';
+}
+
+/** The body of one request: read once, in bounded memory, or drained. */
+export class RequestBody {
+  readonly #message: IncomingMessage;
+  #bytesRead = 0;
+
+  constructor(message: IncomingMessage) {
+    this.#message = message;
+  }
+
+  /** Bytes that were read from it so far. */
+  get bytesRead(): number {
+    return this.#bytesRead;
+  }
+
+  /** The length that the client declared, or undefined for a chunked body. */
+  get declaredBytes(): number | undefined {
+    const text = this.#message.headers['content-length'];
+    return text === undefined ? undefined : Number(text);
+  }
+
+  /**
+   * The body as text.
+   *
+   * @throws {ApiError} when it is longer than `bytesMax`; {@link ClientGoneError}.
+   */
+  async readText(bytesMax: number): Promise<string> {
+    const chunks: Buffer[] = [];
+    await this.#consume(bytesMax, (chunk) => chunks.push(chunk));
+    if (this.#bytesRead > bytesMax)
+      throw frameworkError('RequestEntityTooLargeException', `The body is longer than ${bytesMax} bytes.`);
+    return Buffer.concat(chunks).toString('utf8');
+  }
+
+  /**
+   * The body into `target`.
+   *
+   * @returns its length; `target.length + 1` stands for anything longer.
+   * @throws {ClientGoneError}
+   */
+  async readInto(target: Buffer): Promise<number> {
+    await this.#consume(target.length, (chunk, start) => chunk.copy(target, start));
+    return Math.min(this.#bytesRead, target.length + 1);
+  }
+
+  /** Reads and forgets what is left, so that the answer reaches a client that is still sending. */
+  async drain(bytesMax: number): Promise<void> {
+    if (this.#message.readableEnded || this.#message.destroyed) return;
+    await this.#consume(this.#bytesRead + bytesMax, () => undefined);
+  }
+
+  /** Hands over chunks until the body ends or is longer than `bytesMax`. */
+  #consume(bytesMax: number, take: (chunk: Buffer, start: number) => void): Promise<void> {
+    const message = this.#message;
+    return new Promise((resolve, reject) => {
+      const finish = (settle: () => void): void => {
+        message.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onClose);
+        message.pause();
+        settle();
+      };
+      const onData = (chunk: Buffer): void => {
+        const start = this.#bytesRead;
+        this.#bytesRead += chunk.length;
+        if (this.#bytesRead > bytesMax) finish(resolve);
+        else take(chunk, start);
+      };
+      const onEnd = (): void => finish(resolve);
+      const onClose = (): void => finish(() => reject(new ClientGoneError('the client went away')));
+      if (message.readableEnded) {
+        resolve();
+        return;
+      }
+      message.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onClose);
+    });
+  }
+}
