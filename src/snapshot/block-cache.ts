@@ -1,0 +1,91 @@
+import { LRUCache } from 'lru-cache';
+import { BLOCK_BYTES, BLOCKS_PER_GIB, VOLUME_SIZE_MAX_GIB } from '../ebs/constants.js';
+import { assert } from '../util/assert.js';
+import { MIB } from '../util/units.js';
+
+/** Stands for a block of zeros, so that zeros take no memory. */
+export const ZERO_BLOCK: unique symbol = Symbol('block of zeros');
+
+/** The content of a block. Nobody changes the bytes: they are handed out as they are. */
+export type CachedBlock = Buffer | typeof ZERO_BLOCK;
+
+export const DEFAULT_CACHE_BYTES_MAX = 256 * MIB;
+
+/** Snapshot number times this, plus block index, is a key: exact, as volumes have at most 2^27 blocks. */
+const KEYS_PER_SNAPSHOT = VOLUME_SIZE_MAX_GIB * BLOCKS_PER_GIB;
+const SNAPSHOTS_MAX = Math.floor(Number.MAX_SAFE_INTEGER / KEYS_PER_SNAPSHOT);
+
+/** What a block of zeros takes: its key and its place in the order of use. */
+const ZERO_BLOCK_COST_BYTES = 128;
+
+/**
+ * Blocks in memory, of all snapshots of the process, bounded in bytes; the least recently used go first. A snapshot
+ * never changes, so whoever serves it may share what others have read.
+ */
+export class BlockCache {
+  readonly #blocks: LRUCache<number, CachedBlock> | undefined;
+  readonly #ordinals = new Map<string, number>();
+  readonly bytesMax: number;
+
+  /** @param bytesMax for the blocks; one that is larger is not kept, so below 512 KiB only zeros are. Default: 256 MiB. */
+  constructor(bytesMax: number = DEFAULT_CACHE_BYTES_MAX) {
+    this.bytesMax = Math.floor(bytesMax);
+    // To the library, no bound would mean that there is none.
+    this.#blocks =
+      this.bytesMax > 0 ? new LRUCache({ maxSize: this.bytesMax, sizeCalculation: costOf }) : undefined;
+  }
+
+  /** The part of the cache that belongs to one snapshot. */
+  of(snapshotId: string): SnapshotCache {
+    let ordinal = this.#ordinals.get(snapshotId);
+    if (ordinal === undefined) {
+      ordinal = this.#ordinals.size;
+      assert(ordinal < SNAPSHOTS_MAX, `${ordinal} snapshots in one cache`);
+      this.#ordinals.set(snapshotId, ordinal);
+    }
+    return new SnapshotCache(this.#blocks, ordinal * KEYS_PER_SNAPSHOT);
+  }
+
+  /** What the blocks take. */
+  get sizeBytes(): number {
+    return this.#blocks?.calculatedSize ?? 0;
+  }
+
+  get blockCount(): number {
+    return this.#blocks?.size ?? 0;
+  }
+
+  /** Drops everything. */
+  clear(): void {
+    this.#blocks?.clear();
+  }
+}
+
+/** The blocks of one snapshot in a {@link BlockCache}, by their index. */
+export class SnapshotCache {
+  readonly #blocks: LRUCache<number, CachedBlock> | undefined;
+  readonly #firstKey: number;
+
+  constructor(blocks: LRUCache<number, CachedBlock> | undefined, firstKey: number) {
+    this.#blocks = blocks;
+    this.#firstKey = firstKey;
+  }
+
+  /** The block, which is now the most recently used. */
+  get(blockIndex: number): CachedBlock | undefined {
+    return this.#blocks?.get(this.#firstKey + blockIndex);
+  }
+
+  /** Whether the block is there; its place in the order of use stays. */
+  has(blockIndex: number): boolean {
+    return this.#blocks?.has(this.#firstKey + blockIndex) ?? false;
+  }
+
+  set(blockIndex: number, block: CachedBlock): void {
+    this.#blocks?.set(this.#firstKey + blockIndex, block);
+  }
+}
+
+function costOf(block: CachedBlock): number {
+  return block === ZERO_BLOCK ? ZERO_BLOCK_COST_BYTES : BLOCK_BYTES;
+}

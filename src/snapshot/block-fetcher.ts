@@ -1,0 +1,170 @@
+import { ZERO_BLOCK_CHECKSUM } from '../ebs/checksum.js';
+import { BLOCK_BYTES } from '../ebs/constants.js';
+import { EbsErrorKind, isEbsError } from '../ebs/errors.js';
+import type { ReceivedBlock, SnapshotApi } from '../ebs/snapshot-api.js';
+import type { Clock } from '../util/clock.js';
+import { Lane, type Limiter } from '../util/limiter.js';
+import { ZERO_BLOCK, type CachedBlock } from './block-cache.js';
+import type { TokenMap } from './token-map.js';
+
+export interface BlockFetcherOptions {
+  readonly api: SnapshotApi;
+  readonly snapshotId: string;
+  readonly tokens: TokenMap;
+  /** Bounds the fetches that run at once. */
+  readonly limiter: Limiter;
+  readonly clock: Clock;
+  /** Aborts all calls. */
+  readonly signal: AbortSignal;
+  /** Gets each block once, before anybody who waits for it does. */
+  readonly keep: (blockIndex: number, block: CachedBlock) => void;
+}
+
+/** What has been fetched so far. */
+export interface FetchCounts {
+  /** GetSnapshotBlock calls that brought a block. */
+  readonly gets: number;
+  readonly bytes: number;
+  /** Calls that were answered with a block token refused, and made again with a new one. */
+  readonly refusedTokens: number;
+}
+
+/** Somebody's share in a fetch. */
+export interface PendingBlock {
+  /** Rejects with {@link EbsError}. */
+  readonly block: Promise<CachedBlock>;
+  /** Says that this one waits no longer. A fetch that nobody waits for is dropped if it has not begun. */
+  cancel(): void;
+}
+
+interface Flight {
+  readonly blockIndex: number;
+  readonly askedMs: number;
+  lane: Lane;
+  /** The call is under way, or has been. */
+  begun: boolean;
+  waiterCount: number;
+  /** Takes the flight out of the queue. */
+  queued: AbortController;
+  block: Promise<CachedBlock>;
+}
+
+// Why a flight left the queue.
+const PROMOTED = new Error('the fetch goes on in the lane of demand');
+const DROPPED = new Error('nobody waits for the block any more');
+
+/**
+ * Fetches blocks of one snapshot. However many wait for a block there is one fetch of it [single flight], under its
+ * exact index. A fetch that was begun for later is put in front as soon as somebody waits for it.
+ */
+export class BlockFetcher {
+  readonly #options: BlockFetcherOptions;
+  readonly #flights = new Map<number, Flight>();
+  readonly #counts = { gets: 0, bytes: 0, refusedTokens: 0 };
+
+  constructor(options: BlockFetcherOptions) {
+    this.#options = options;
+  }
+
+  get counts(): FetchCounts {
+    return this.#counts;
+  }
+
+  /** Fetches that run or wait. */
+  get flightCount(): number {
+    return this.#flights.size;
+  }
+
+  /** Fetches a block, or joins whoever does. A block that is not listed is found to be zeros without a call for it. */
+  fetch(blockIndex: number, lane: Lane): PendingBlock {
+    const flight = this.#flights.get(blockIndex) ?? this.#start(blockIndex, lane);
+    if (lane === Lane.Demand && flight.lane === Lane.Prefetch) {
+      flight.lane = Lane.Demand;
+      if (!flight.begun) flight.queued.abort(PROMOTED);
+    }
+    flight.waiterCount += 1;
+    let waits = true;
+    return {
+      block: flight.block,
+      cancel: () => {
+        if (!waits) return;
+        waits = false;
+        flight.waiterCount -= 1;
+        if (flight.waiterCount === 0 && !flight.begun) this.#drop(flight);
+      },
+    };
+  }
+
+  #start(blockIndex: number, lane: Lane): Flight {
+    const flight: Flight = {
+      blockIndex,
+      askedMs: this.#options.clock.nowMs(),
+      lane,
+      begun: false,
+      waiterCount: 0,
+      queued: new AbortController(),
+      block: Promise.resolve(ZERO_BLOCK),
+    };
+    this.#flights.set(blockIndex, flight);
+    flight.block = this.#run(flight);
+    // Those who wait hear of a failure themselves; it may also be that nobody waits any more.
+    flight.block.catch(() => undefined);
+    return flight;
+  }
+
+  async #run(flight: Flight): Promise<CachedBlock> {
+    const { blockIndex } = flight;
+    try {
+      const block = await this.#load(flight);
+      return block;
+    } finally {
+      if (this.#flights.get(blockIndex) === flight) this.#flights.delete(blockIndex);
+    }
+  }
+
+  async #load(flight: Flight): Promise<CachedBlock> {
+    const { tokens, keep } = this.#options;
+    const { blockIndex, askedMs } = flight;
+    let token = await tokens.tokenOf(blockIndex, { askedMs });
+    if (token === undefined) return ZERO_BLOCK;
+    let received: ReceivedBlock;
+    try {
+      received = await this.#get(flight, token);
+    } catch (error) {
+      if (!isEbsError(error, EbsErrorKind.InvalidBlockToken)) throw error;
+      // [ebs: GetSnapshotBlock / INVALID_BLOCK_TOKEN] List again, and try once more.
+      this.#counts.refusedTokens += 1;
+      tokens.refuse(blockIndex, token);
+      token = await tokens.tokenOf(blockIndex, { askedMs });
+      if (token === undefined) throw error;
+      received = await this.#get(flight, token);
+    }
+    this.#counts.gets += 1;
+    this.#counts.bytes += BLOCK_BYTES;
+    const block = received.checksum === ZERO_BLOCK_CHECKSUM ? ZERO_BLOCK : received.bytes;
+    keep(blockIndex, block);
+    return block;
+  }
+
+  async #get(flight: Flight, blockToken: string): Promise<ReceivedBlock> {
+    const { api, snapshotId, limiter, signal } = this.#options;
+    const { blockIndex, askedMs } = flight;
+    const call = (): Promise<ReceivedBlock> => {
+      flight.begun = true;
+      return api.getSnapshotBlock({ snapshotId, blockIndex, blockToken }, { signal, askedMs });
+    };
+    for (;;) {
+      try {
+        return await limiter.run(call, flight.lane, flight.queued.signal);
+      } catch (error) {
+        if (error !== PROMOTED) throw error;
+        flight.queued = new AbortController();
+      }
+    }
+  }
+
+  #drop(flight: Flight): void {
+    this.#flights.delete(flight.blockIndex);
+    flight.queued.abort(DROPPED);
+  }
+}

@@ -1,0 +1,223 @@
+import { setMaxListeners } from 'node:events';
+import {
+  ReadIntoResult,
+  type BlockDevice,
+  type Extent,
+  type ExtentOptions,
+  type ReadChunk,
+  type ReadResult,
+  type RequestOptions,
+} from '../device/block-device.js';
+import { DeviceErrno, DeviceError } from '../device/device-error.js';
+import { BLOCK_BYTES } from '../ebs/constants.js';
+import { EbsError } from '../ebs/errors.js';
+import type { SnapshotApi } from '../ebs/snapshot-api.js';
+import { systemClock, type Clock } from '../util/clock.js';
+import { Lane, Limiter } from '../util/limiter.js';
+import { silentLogger, type Logger } from '../util/logger.js';
+import { GIB } from '../util/units.js';
+import { AllocationMap } from './allocation-map.js';
+import { ZERO_BLOCK, type BlockCache, type CachedBlock, type SnapshotCache } from './block-cache.js';
+import { BlockFetcher, type FetchCounts } from './block-fetcher.js';
+import { FailureLog } from './failure-log.js';
+import { blocksIn, prefetchBlocks } from './prefetch.js';
+import { ReadPlan } from './read-plan.js';
+import { TokenMap } from './token-map.js';
+import { BlockState } from './token-page.js';
+
+export interface SnapshotDeviceOptions {
+  /** Retrying and verifying. It stays open when the device is closed. */
+  readonly api: SnapshotApi;
+  readonly snapshotId: string;
+  /** Shared by all devices of the process. */
+  readonly cache: BlockCache;
+  /** Bounds the blocks that are fetched at once; shared by all devices of the process. */
+  readonly limiter: Limiter;
+  /** Bounds the list calls that run at once. Default: 8 for this device. */
+  readonly listLimiter?: Limiter;
+  /** What the tokens of listed blocks may take in memory. Default: 64 MiB. */
+  readonly tokenBytesMax?: number;
+  /** Default: silent. */
+  readonly logger?: Logger;
+  /** Default: the real time. */
+  readonly clock?: Clock;
+  /** Gives up opening. Of no effect later. */
+  readonly signal?: AbortSignal;
+}
+
+/** What a device has done so far. */
+export interface SnapshotDeviceCounts extends FetchCounts {
+  /** List calls that were answered. */
+  readonly lists: number;
+  /** What the tokens take in memory at present. */
+  readonly tokenBytes: number;
+}
+
+/** Concurrent list calls of one device: at 50/s and 100 ms a call, the account's quota has room for five. */
+const LISTS_IN_FLIGHT_MAX = 8;
+
+/** Who starts a server waits for an answer: retrying is for networks that are just coming up. */
+const OPEN_RETRY_TOTAL_MS = 5000;
+
+const CLOSED = new DeviceError(
+  DeviceErrno.ESHUTDOWN,
+  'Cannot read the snapshot: its device has been closed.',
+);
+
+/**
+ * Opens a snapshot as a read-only disk, by one list call whatever its size.
+ *
+ * @throws {EbsError} when the snapshot cannot be listed; the signal's reason when it aborts first.
+ */
+export async function openSnapshotDevice(options: SnapshotDeviceOptions): Promise<SnapshotDevice> {
+  const {
+    api,
+    snapshotId,
+    signal,
+    listLimiter = new Limiter(LISTS_IN_FLIGHT_MAX),
+    clock = systemClock,
+  } = options;
+  signal?.throwIfAborted();
+  const closing = new AbortController();
+  // Each call under way listens to it.
+  setMaxListeners(0, closing.signal);
+  const onAbort = (): void => closing.abort(signal?.reason);
+  signal?.addEventListener('abort', onAbort, { once: true });
+  try {
+    const tokens = await TokenMap.open(
+      {
+        api,
+        snapshotId,
+        limiter: listLimiter,
+        clock,
+        signal: closing.signal,
+        ...(options.tokenBytesMax === undefined ? {} : { bytesMax: options.tokenBytesMax }),
+      },
+      { retryTotalMs: OPEN_RETRY_TOTAL_MS },
+    );
+    return new SnapshotDevice(options, tokens, closing, clock);
+  } finally {
+    signal?.removeEventListener('abort', onAbort);
+  }
+}
+
+/** A snapshot as a read-only disk. Made by {@link openSnapshotDevice}. */
+export class SnapshotDevice implements BlockDevice {
+  readonly sizeBytes: number;
+  readonly description: string;
+  readonly #tokens: TokenMap;
+  readonly #fetcher: BlockFetcher;
+  readonly #cache: SnapshotCache;
+  readonly #prefetchBlocksMax: number;
+  readonly #allocation: AllocationMap;
+  readonly #failures: FailureLog;
+  readonly #closing: AbortController;
+
+  constructor(options: SnapshotDeviceOptions, tokens: TokenMap, closing: AbortController, clock: Clock) {
+    const { api, snapshotId, cache, limiter, logger = silentLogger } = options;
+    this.sizeBytes = tokens.volumeSizeGib * GIB;
+    this.description = `EBS snapshot ${snapshotId}, ${tokens.volumeSizeGib} GiB`;
+    this.#tokens = tokens;
+    this.#cache = cache.of(snapshotId);
+    this.#prefetchBlocksMax = blocksIn(cache.bytesMax);
+    this.#allocation = new AllocationMap(tokens);
+    this.#failures = new FailureLog(logger.child({ snapshot: snapshotId }), clock);
+    this.#closing = closing;
+    const { signal } = closing;
+    const keep = (blockIndex: number, block: CachedBlock): void => this.#cache.set(blockIndex, block);
+    this.#fetcher = new BlockFetcher({ api, snapshotId, tokens, limiter, clock, signal, keep });
+  }
+
+  get counts(): SnapshotDeviceCounts {
+    return { ...this.#fetcher.counts, lists: this.#tokens.listCount, tokenBytes: this.#tokens.sizeBytes };
+  }
+
+  /** Answers at once when all blocks are in the cache or known to be zeros. [nbd: NBD_CMD_READ] */
+  read(offset: number, lengthBytes: number, options?: RequestOptions): ReadResult | Promise<ReadResult> {
+    const blockIndex = Math.floor(offset / BLOCK_BYTES);
+    const startInBlock = offset - blockIndex * BLOCK_BYTES;
+    if (lengthBytes > 0 && startInBlock + lengthBytes <= BLOCK_BYTES) {
+      const block = this.#atHand(blockIndex);
+      if (block !== undefined) return [chunkOf(block, startInBlock, lengthBytes)];
+    }
+    const plan = new ReadPlan(offset, lengthBytes, (index) => this.#atHand(index));
+    return plan.missingCount === 0 ? plan.result() : this.#readMissing(plan, options?.signal);
+  }
+
+  /** For reads within one block; others go by {@link read}. [nbd: NBD_CMD_READ] */
+  readInto(offset: number, lengthBytes: number, target: Uint8Array, targetStart: number): ReadIntoResult {
+    const blockIndex = Math.floor(offset / BLOCK_BYTES);
+    const startInBlock = offset - blockIndex * BLOCK_BYTES;
+    if (startInBlock + lengthBytes > BLOCK_BYTES) return ReadIntoResult.NotAtHand;
+    const block = this.#atHand(blockIndex);
+    if (block === undefined) return ReadIntoResult.NotAtHand;
+    if (block === ZERO_BLOCK) return ReadIntoResult.Zeros;
+    block.copy(target, targetStart, startInBlock, startInBlock + lengthBytes);
+    return ReadIntoResult.Filled;
+  }
+
+  /** [nbd: NBD_CMD_BLOCK_STATUS / base:allocation] */
+  extents(
+    offset: number,
+    lengthBytes: number,
+    options: ExtentOptions,
+  ): readonly Extent[] | Promise<readonly Extent[]> {
+    const extents = this.#allocation.extents(offset, lengthBytes, options);
+    return extents instanceof Promise ? this.#reported(extents, options.signal) : extents;
+  }
+
+  /** [nbd: NBD_CMD_CACHE] */
+  async cache(offset: number, lengthBytes: number, options?: RequestOptions): Promise<void> {
+    const startIndex = Math.floor(offset / BLOCK_BYTES);
+    const endIndex = Math.ceil((offset + lengthBytes) / BLOCK_BYTES);
+    const parts = { tokens: this.#tokens, fetcher: this.#fetcher, cache: this.#cache };
+    const blocksMax = this.#prefetchBlocksMax;
+    await this.#reported(
+      prefetchBlocks({ ...parts, blocksMax }, startIndex, endIndex, options?.signal),
+      options?.signal,
+    );
+  }
+
+  /** Aborts what is under way, and lets go of the tokens. Cached blocks stay for others of the same snapshot. */
+  close(): void {
+    this.#closing.abort(CLOSED);
+    this.#tokens.clear();
+  }
+
+  #atHand(blockIndex: number): CachedBlock | undefined {
+    const block = this.#cache.get(blockIndex);
+    if (block !== undefined) return block;
+    return this.#tokens.stateOf(blockIndex) === BlockState.Unlisted ? ZERO_BLOCK : undefined;
+  }
+
+  async #readMissing(plan: ReadPlan, signal: AbortSignal | undefined): Promise<ReadResult> {
+    signal?.throwIfAborted();
+    const pending = plan.fetchMissing((blockIndex) => this.#fetcher.fetch(blockIndex, Lane.Demand));
+    const leave = (): void => pending.cancel();
+    signal?.addEventListener('abort', leave, { once: true });
+    try {
+      await this.#reported(pending.done, signal);
+    } finally {
+      signal?.removeEventListener('abort', leave);
+      leave();
+    }
+    return plan.result();
+  }
+
+  // A read error answers with an errno, and says in the log what to do. The device lives on.
+  async #reported<T>(answer: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+    try {
+      return await answer;
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (!(error instanceof EbsError)) throw error;
+      this.#failures.tell('cannot read the snapshot', error);
+      throw new DeviceError(DeviceErrno.EIO, error.message, { cause: error });
+    }
+  }
+}
+
+function chunkOf(block: CachedBlock, startInBlock: number, lengthBytes: number): ReadChunk {
+  if (block === ZERO_BLOCK) return { zeroBytes: lengthBytes };
+  return lengthBytes === BLOCK_BYTES ? block : block.subarray(startInBlock, startInBlock + lengthBytes);
+}
