@@ -31,7 +31,6 @@ const PACKAGE_USERS: Readonly<Record<string, readonly string[]>> = {
   commander: ['cli'],
   'lru-cache': ['snapshot'],
   'p-queue': ['util'],
-  'p-retry': ['ebs'],
 };
 
 interface Import {

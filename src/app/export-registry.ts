@@ -1,0 +1,68 @@
+import type { BlockDevice } from '../device/block-device.js';
+import type { ExportLease, ExportListing, ExportTable } from '../nbd/export-table.js';
+import { ExportRefusalKind, ExportRefusedError } from '../nbd/export-table.js';
+import { assert } from '../util/assert.js';
+
+/** One export of the registry. */
+export interface RegisteredExport {
+  readonly name: string;
+  readonly device: BlockDevice;
+}
+
+/**
+ * The exports of one server, all open from the start. The empty name, which clients send when the user named no
+ * export, stands for the first one.
+ */
+export class ExportRegistry implements ExportTable {
+  readonly #exports: ReadonlyMap<string, RegisteredExport>;
+  readonly #default: RegisteredExport;
+  #leaseCount = 0;
+
+  /** @param exports at least one, with distinct names that are not empty. */
+  constructor(exports: readonly RegisteredExport[]) {
+    const first = exports[0];
+    assert(first !== undefined, 'a server needs an export');
+    this.#default = first;
+    this.#exports = new Map(exports.map((entry) => [entry.name, entry]));
+    assert(
+      this.#exports.size === exports.length && !this.#exports.has(''),
+      'export names are distinct and not empty',
+    );
+  }
+
+  /** Connections that use a device now. */
+  get leaseCount(): number {
+    return this.#leaseCount;
+  }
+
+  list(): readonly ExportListing[] {
+    return [...this.#exports.values()].map(({ name, device }) => ({
+      name,
+      ...(device.description === undefined ? {} : { description: device.description }),
+    }));
+  }
+
+  /** @throws {ExportRefusedError} for a name that is not there; the reason is meant for the client's user. */
+  acquire(name: string): Promise<ExportLease> {
+    const found = name === '' ? this.#default : this.#exports.get(name);
+    if (found === undefined) {
+      return Promise.reject(new ExportRefusedError(ExportRefusalKind.Unknown, 'no export of this name'));
+    }
+    this.#leaseCount += 1;
+    let released = false;
+    return Promise.resolve({
+      name: found.name,
+      device: found.device,
+      release: () => {
+        assert(!released, `the lease on "${found.name}" was released twice`);
+        released = true;
+        this.#leaseCount -= 1;
+      },
+    });
+  }
+
+  /** Closes every device. Call it when no connection is left. */
+  async close(): Promise<void> {
+    for (const { device } of this.#exports.values()) await device.close?.();
+  }
+}

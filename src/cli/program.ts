@@ -1,0 +1,38 @@
+import { readFileSync } from 'node:fs';
+import { Command } from 'commander';
+import { emulatorCommand } from './emulator.js';
+import { infoCommand } from './info.js';
+import { serveCommand } from './serve.js';
+
+/**
+ * The command line: one object per command. Building it loads commander and nothing else; what a command needs
+ * is imported when that command runs, so that `snapnbd --version` answers at once.
+ */
+export function createProgram(): Command {
+  const program = new Command('snapnbd')
+    .description('EBS snapshots as disks: an NBD server over the EBS direct APIs')
+    .version(readVersion(), '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print this help')
+    .addHelpText('after', '\nTo try it without AWS: scripts/demo in the repository, or docs/EMULATOR.md.')
+    .addCommand(serveCommand())
+    .addCommand(infoCommand())
+    .addCommand(emulatorCommand());
+  throwRatherThanExit(program);
+  return program;
+}
+
+/** Commander's settings are not inherited by commands that were made on their own. */
+function throwRatherThanExit(command: Command): void {
+  command.exitOverride();
+  command.configureOutput({ outputError: () => undefined });
+  command.showSuggestionAfterError(true);
+  for (const child of command.commands) throwRatherThanExit(child);
+}
+
+/** From the package itself, which lies two folders up both in src/cli and in dist/cli. */
+function readVersion(): string {
+  const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    version: string;
+  };
+  return manifest.version;
+}

@@ -1,0 +1,75 @@
+import { Command, Option } from 'commander';
+import { UsageError } from '../util/errors.js';
+import { parseSizeBytes } from '../util/units.js';
+import type { ApiOptions } from './api-options.js';
+import { addApiOptions, apiSettingsOf } from './api-options.js';
+
+interface ServeOptions extends ApiOptions {
+  readonly listen?: readonly string[];
+  readonly cacheMemory?: number;
+  readonly logFormat: 'text' | 'json';
+  readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
+}
+
+/** `snapnbd serve`: exports snapshots as disks until it is told to stop. */
+export function serveCommand(): Command {
+  const command = new Command('serve')
+    .description('serve snapshots as network block devices')
+    .argument(
+      '<EXPORT...>',
+      'snap-ID, NAME=snap-ID, or NAME=memory:SIZE; the first is also the default export',
+    )
+    .addOption(
+      new Option(
+        '--listen <ADDRESS>',
+        'HOST:PORT, [IPV6]:PORT or unix:PATH; repeatable; port 0 picks a free one (default: 127.0.0.1:10809)',
+      ).argParser((text, earlier: readonly string[] | undefined) => [...(earlier ?? []), text]),
+    )
+    .addOption(
+      new Option('--cache-memory <SIZE>', 'memory for blocks that were read (default: 256MiB)').argParser(
+        parseSizeBytes,
+      ),
+    );
+  return addApiOptions(command)
+    .addOption(
+      new Option('--log-format <FORMAT>', 'of the log on stderr').choices(['text', 'json']).default('text'),
+    )
+    .addOption(
+      new Option('--log-level <LEVEL>', 'least severe level that is logged')
+        .choices(['debug', 'info', 'warn', 'error'])
+        .default('info'),
+    )
+    .addHelpText('after', EXAMPLES)
+    .action(run);
+}
+
+const EXAMPLES = `
+When it is ready it prints one NBD URI a line for each export and address.
+
+Examples:
+  snapnbd serve snap-0123456789abcdef0
+  snapnbd serve root=snap-0123456789abcdef0 --listen unix:/run/snapnbd.sock
+  snapnbd serve scratch=memory:1GiB --listen 127.0.0.1:0`;
+
+async function run(exportTexts: readonly string[], options: ServeOptions): Promise<void> {
+  const { parseExportSpecs, parseListenAddress, serveUntilStopped, createLogWriter } =
+    await import('../app/serving.js');
+  const logger = createLogWriter({
+    format: options.logFormat,
+    level: options.logLevel,
+    write: (line) => process.stderr.write(line),
+  });
+  const listen = (options.listen ?? []).map(parseListenAddress);
+  if (new Set(options.listen).size !== listen.length)
+    throw new UsageError('Cannot listen on one address twice.');
+  await serveUntilStopped({
+    settings: {
+      exports: parseExportSpecs(exportTexts),
+      listen,
+      api: apiSettingsOf(options),
+      ...(options.cacheMemory === undefined ? {} : { cacheMemoryBytes: options.cacheMemory }),
+    },
+    logger,
+    onReady: (uris) => process.stdout.write(uris.map((uri) => `${uri}\n`).join('')),
+  });
+}

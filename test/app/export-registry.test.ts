@@ -1,0 +1,52 @@
+import t from 'tap';
+import { ExportRegistry } from '../../src/app/export-registry.js';
+import type { BlockDevice } from '../../src/device/block-device.js';
+import { ExportRefusedError } from '../../src/nbd/export-table.js';
+import { AssertionError } from '../../src/util/assert.js';
+
+function device(description?: string): BlockDevice & { closed: number } {
+  return {
+    sizeBytes: 512,
+    closed: 0,
+    ...(description === undefined ? {} : { description }),
+    read: () => [{ zeroBytes: 512 }],
+    close() {
+      this.closed += 1;
+    },
+  };
+}
+
+t.test('the first export is the default one', async (t) => {
+  const [a, b] = [device('a disk'), device()];
+  const registry = new ExportRegistry([
+    { name: 'a', device: a },
+    { name: 'b', device: b },
+  ]);
+  t.strictSame(registry.list(), [{ name: 'a', description: 'a disk' }, { name: 'b' }]);
+  const byDefault = await registry.acquire('');
+  t.equal(byDefault.name, 'a');
+  t.equal(byDefault.device, a);
+  const byName = await registry.acquire('b');
+  t.equal(byName.device, b);
+  t.equal(registry.leaseCount, 2);
+  byName.release();
+  t.throws(() => byName.release(), AssertionError);
+  byDefault.release();
+  t.equal(registry.leaseCount, 0);
+  await t.rejects(registry.acquire('c'), ExportRefusedError);
+  await registry.close();
+  t.strictSame([a.closed, b.closed], [1, 1]);
+});
+
+t.test('no exports, empty names and doubles are defects of the caller', async (t) => {
+  t.throws(() => new ExportRegistry([]), AssertionError);
+  t.throws(() => new ExportRegistry([{ name: '', device: device() }]), AssertionError);
+  t.throws(
+    () =>
+      new ExportRegistry([
+        { name: 'a', device: device() },
+        { name: 'a', device: device() },
+      ]),
+    AssertionError,
+  );
+});
