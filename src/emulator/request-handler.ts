@@ -143,7 +143,10 @@ export class RequestHandler {
     }
   }
 
-  /** Sends the answer; a client that goes on sending much more than it may is cut off. */
+  /**
+   * Sends the answer. What the client still sends is read and forgotten, so that it reads the answer rather than
+   * meets a reset; but a client that sends much more than it may is cut off.
+   */
   async #finish(
     message: IncomingMessage,
     response: ServerResponse,
@@ -151,12 +154,13 @@ export class RequestHandler {
     answer: ApiAnswer,
   ): Promise<Sent> {
     if (message.complete) return sendAnswer(response, answer);
-    response.setHeader('Connection', 'close');
+    const endsSoon = (body.declaredBytes ?? Infinity) <= DRAIN_MAX_BYTES;
+    if (!endsSoon) response.setHeader('Connection', 'close');
     const sent = sendAnswer(response, answer);
     await body.drain(DRAIN_MAX_BYTES).catch((error: unknown) => {
       if (!(error instanceof ClientGoneError)) throw error;
     });
-    message.socket.destroySoon();
+    if (!endsSoon) message.socket.destroySoon();
     return sent;
   }
 

@@ -8,9 +8,11 @@ import { handleControl, isControlPath, type Control } from './control.js';
 import { DEFAULT_FAULT_SETTINGS, parseFaultSettings, type FaultSettings } from './faults/settings.js';
 import type { OperationContext } from './operations/operation.js';
 import { RequestHandler } from './request-handler.js';
+import { SnapshotRegistry } from './snapshot-registry.js';
 import { Stats, type EmulatorStats } from './stats.js';
 import { BufferPool } from './store/buffer-pool.js';
-import { Store } from './store/store.js';
+import { lockForServer } from './store/lock.js';
+import { SnapshotReader } from './store/snapshot-reader.js';
 import { loadTokenKey } from './store/token-key.js';
 import { BlockTokens, PageTokens } from './tokens.js';
 
@@ -59,12 +61,17 @@ export async function startEmulator(options: EmulatorOptions): Promise<RunningEm
   const { host = '127.0.0.1', port = 0, clock = systemClock, logger = silentLogger } = options;
   const address = await resolveAddress(host, options.allowRemote ?? false);
   let settings: FaultSettings = { ...DEFAULT_FAULT_SETTINGS, ...options.faults };
-  const store = await Store.open({ dir: options.dir, clock, logger, settings: () => settings });
   const stats = new Stats(clock.dateMs());
+  const reader = await SnapshotReader.open(options.dir);
+  const closers = [() => reader.close()];
   try {
-    const secret = await loadTokenKey(store.reader.layout);
+    const lock = await lockForServer(reader.layout, clock);
+    closers.unshift(() => lock.release());
+    const snapshots = await SnapshotRegistry.open({ reader, clock, logger, settings: () => settings });
+    closers.unshift(() => snapshots.close());
+    const secret = await loadTokenKey(reader.layout);
     const context: OperationContext = {
-      store,
+      snapshots,
       blockTokens: new BlockTokens(secret),
       pageTokens: new PageTokens(secret),
       putBuffers: new BufferPool(PUTS_MAX),
@@ -94,21 +101,27 @@ export async function startEmulator(options: EmulatorOptions): Promise<RunningEm
       });
     });
     const boundPort = await listen(server, address, port);
-    const shown = isIPv6(address) ? `[${address}]` : address;
+    closers.unshift(() => closeServer(server, clock));
+    const url = `http://${isIPv6(address) ? `[${address}]` : address}:${boundPort}`;
+    lock.announce(url);
     return {
-      url: `http://${shown}:${boundPort}`,
+      url,
       port: boundPort,
       stats: () => control.stats(),
       setFaults,
-      close: async () => {
-        await closeServer(server, clock);
-        await store.close();
-      },
+      close: () => closeAll(closers),
     };
   } catch (error) {
-    await store.close();
+    await closeAll(closers);
     throw error;
   }
+}
+
+/** One after another, each of them also when one before it fails. */
+async function closeAll(closers: readonly (() => Promise<void>)[]): Promise<void> {
+  const failures: unknown[] = [];
+  for (const close of closers) await close().catch((error: unknown) => failures.push(error));
+  if (failures.length > 0) throw failures[0];
 }
 
 function makeServer(onRequest: (message: IncomingMessage, response: ServerResponse) => void): Server {

@@ -22,8 +22,9 @@ export class RequestBody {
 
   /** The length that the client declared, or undefined for a chunked body. */
   get declaredBytes(): number | undefined {
-    const text = this.#message.headers['content-length'];
-    return text === undefined ? undefined : Number(text);
+    const { headers } = this.#message;
+    if (headers['transfer-encoding'] !== undefined) return undefined;
+    return Number(headers['content-length'] ?? 0);
   }
 
   /**
@@ -78,6 +79,8 @@ export class RequestBody {
         return;
       }
       message.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onClose);
+      // A stream that was paused before stays so, whoever listens.
+      message.resume();
     });
   }
 }

@@ -17,7 +17,7 @@ export async function getSnapshotBlock(context: OperationContext, request: ApiRe
   constraints.token('blockToken', constraints.required('blockToken', token));
   constraints.verify();
 
-  const view = await context.store.readableView(snapshotId);
+  const view = await context.snapshots.readableView(snapshotId);
   if (blockIndex >= view.volumeSizeGib * BLOCKS_PER_GIB)
     throw invalid(Reason.InvalidBlock, `The block index ${blockIndex} is past the end of the volume.`);
   const state = context.blockTokens.check(token ?? '', snapshotId, blockIndex, context.clock.dateMs());
@@ -25,7 +25,7 @@ export async function getSnapshotBlock(context: OperationContext, request: ApiRe
     const fault = state === TokenState.Expired ? 'has expired' : 'is not for this block';
     throw invalid(Reason.InvalidBlockToken, `The block token ${fault}.`);
   }
-  const contents = await context.store.readBlock(view, blockIndex);
+  const contents = await context.snapshots.readBlock(view, blockIndex);
   // Only listed blocks have tokens, but a token is no proof for what a damaged folder lost.
   if (contents === undefined) throw invalid(Reason.InvalidBlock, `The block ${blockIndex} is not listed.`);
   return {

@@ -13,7 +13,7 @@ export async function listSnapshotBlocks(context: OperationContext, request: Api
   const fields = readPageFields(request.query, constraints);
   constraints.verify();
 
-  const view = await context.store.readableView(snapshotId);
+  const view = await context.snapshots.readableView(snapshotId);
   const listing = `blocks ${snapshotId}`;
   const { fromBlockIndex, resultsMax, empty } = planPage(context, request, listing, fields);
   // One more than the page holds shows where the next one begins.

@@ -4,7 +4,7 @@ import type { FaultRoll } from '../faults/fault-dice.js';
 import type { FaultSettings } from '../faults/settings.js';
 import type { Route } from '../routes.js';
 import type { BufferPool } from '../store/buffer-pool.js';
-import type { Store } from '../store/store.js';
+import type { SnapshotRegistry } from '../snapshot-registry.js';
 import type { BlockTokens, PageTokens } from '../tokens.js';
 
 /** One request, after everything that concerns HTTP alone. */
@@ -32,7 +32,7 @@ export interface ApiAnswer {
 
 /** What the operations work with. */
 export interface OperationContext {
-  readonly store: Store;
+  readonly snapshots: SnapshotRegistry;
   readonly blockTokens: BlockTokens;
   readonly pageTokens: PageTokens;
   /** For blocks that arrive. */

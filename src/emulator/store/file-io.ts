@@ -62,9 +62,12 @@ export async function syncFolder(folder: string): Promise<void> {
   await withFile(folder, 'r', (handle) => handle.sync());
 }
 
-/** Replaces a small file as a whole: a reader, and a crash at any moment, finds the old or the new one. */
+/**
+ * Replaces a small file as a whole: a reader, and a crash at any moment, finds the old or the new one. One process
+ * at a time may do so.
+ */
 export async function replaceFile(path: string, contents: string | Uint8Array): Promise<void> {
-  const temporary = `${path}.${process.pid}.new`;
+  const temporary = `${path}.new`;
   try {
     await withFile(temporary, 'w', async (handle) => {
       await handle.writeFile(contents);
