@@ -17,13 +17,22 @@ export const DeviceErrno = {
 } as const;
 export type DeviceErrno = (typeof DeviceErrno)[keyof typeof DeviceErrno];
 
+/** What else is known about a {@link DeviceError}. */
+export interface DeviceErrorOptions extends ErrorOptions {
+  /** Where on the device it happened, in bytes. */
+  readonly offset?: number;
+}
+
 /** A request failed; the device, and the connection that asked, live on. `cause` has the real reason. */
 export class DeviceError extends SnapnbdError {
   override readonly name = 'DeviceError';
   readonly errno: DeviceErrno;
+  /** Where on the device it happened, in bytes, if that is known. */
+  readonly offset: number | undefined;
 
-  constructor(errno: DeviceErrno, message: string, options?: ErrorOptions) {
+  constructor(errno: DeviceErrno, message: string, options?: DeviceErrorOptions) {
     super(message, options);
     this.errno = errno;
+    this.offset = options?.offset;
   }
 }

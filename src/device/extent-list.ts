@@ -38,6 +38,14 @@ export class ExtentListBuilder {
   }
 }
 
+/** The same extents with neighbours of equal flags joined. */
+export function mergeExtents(extents: readonly Extent[]): readonly Extent[] {
+  if (!extents.some((extent, index) => extent.flags === extents[index + 1]?.flags)) return extents;
+  const list = new ExtentListBuilder(extents.length);
+  for (const extent of extents) list.add(extent.lengthBytes, extent.flags);
+  return list.build();
+}
+
 /**
  * What is wrong with a device's answer about the range of `lengthBytes`, in words, or undefined when it keeps to
  * the contract of `ExtentSource`.

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import { assert } from '../util/assert.js';
 import { messageOf } from '../util/errors.js';
 import type { Logger } from '../util/logger.js';
 import type { Clock, Timer } from '../util/clock.js';
@@ -10,7 +11,7 @@ import { OptionReplyType } from './handshake-constants.js';
 import type { NbdLimits } from './limits.js';
 import { Negotiation } from './negotiation/negotiation.js';
 import type { Agreement } from './negotiation/agreement.js';
-import type { NegotiationAction, Refusal } from './negotiation/session.js';
+import type { NegotiationAction, Refusal, TlsMode } from './negotiation/session.js';
 import { ProtocolError } from './protocol-error.js';
 import type { SlabPool } from './transmission/slab-pool.js';
 import { Transmission } from './transmission/transmission.js';
@@ -23,8 +24,18 @@ export interface ConnectionSetup {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly slabs: SlabPool;
+  readonly tlsMode: TlsMode;
+  /** Encrypts the stream; needed unless the mode is `off`. */
+  readonly upgrade?: (stream: Duplex) => Promise<EncryptedStream>;
   /** When set, the client is told this and nothing else. */
   readonly refusal?: Refusal;
+}
+
+/** A stream that has been encrypted. */
+export interface EncryptedStream {
+  readonly stream: Duplex;
+  /** When set, the client is told this and nothing else. */
+  readonly refusal?: Refusal | undefined;
 }
 
 /** Where a connection stands; it only ever moves down this list. */
@@ -34,7 +45,7 @@ type Status = (typeof Status)[keyof typeof Status];
 /** One client from the greeting to the end: the only place that touches the socket. */
 export class Connection {
   readonly #setup: ConnectionSetup;
-  readonly #stream: Duplex;
+  #stream: Duplex;
   readonly #input = new ByteQueue();
   readonly #negotiation: Negotiation;
   readonly #abort = new AbortController();
@@ -63,6 +74,7 @@ export class Connection {
     this.#negotiation = new Negotiation({
       limits: setup.limits,
       listExports: () => setup.exports.list(),
+      tlsMode: setup.tlsMode,
       ...(setup.refusal === undefined ? {} : { refusal: setup.refusal }),
     });
     // An idle handshake keeps no place. [nbd-rule 19; CVE-2024-7409]
@@ -73,12 +85,16 @@ export class Connection {
 
   /** Greets the client and begins to listen to it. */
   start(): void {
-    this.#stream.on('data', this.#onData);
-    this.#stream.on('end', this.#onEnd);
-    this.#stream.on('error', this.#onError);
-    this.#stream.on('close', this.#onClose);
+    this.#listenTo(this.#stream);
     this.#handshakeTimer.resume();
     this.#run(this.#negotiation.start());
+  }
+
+  #listenTo(stream: Duplex): void {
+    stream.on('data', this.#onData);
+    stream.on('end', this.#onEnd);
+    stream.on('error', this.#onError);
+    stream.on('close', this.#onClose);
   }
 
   /** Finishes what is in progress, refuses what is new, then ends. [nbd-rule 35] */
@@ -152,6 +168,9 @@ export class Connection {
         case 'acquire':
           void this.#acquire(action.name);
           break;
+        case 'startTls':
+          void this.#startTls();
+          break;
         case 'transmit':
           this.#transmit(action.lease, action.agreed);
           break;
@@ -159,6 +178,34 @@ export class Connection {
           this.#end(action.reason);
           break;
       }
+    }
+  }
+
+  /** Goes on encrypted. The acknowledgement of STARTTLS is the last that went out in the clear. [nbd-rule 15] */
+  async #startTls(): Promise<void> {
+    const plain = this.#stream;
+    plain.off('data', this.#onData);
+    plain.off('end', this.#onEnd);
+    plain.pause();
+    // What came in the clear behind STARTTLS and was not read yet goes the same way as what was.
+    while (plain.read() !== null);
+    try {
+      assert(this.#setup.upgrade !== undefined, 'TLS was offered without means');
+      const { stream, refusal } = await this.#setup.upgrade(plain);
+      if (this.#status >= Status.Ending) {
+        stream.destroy();
+        return;
+      }
+      plain.off('close', this.#onClose);
+      this.#stream = stream;
+      if (refusal !== undefined) this.#negotiation.refuseAll(refusal);
+      this.#listenTo(stream);
+      this.#negotiation.tlsStarted();
+    } catch (error) {
+      // [nbd: FORCEDTLS mode] It is too late to go on without.
+      const reason = tlsReasonOf(error);
+      this.#setup.logger.info('a client failed to set up TLS', { error: reason });
+      this.#cut(`TLS could not be set up: ${reason}`);
     }
   }
 
@@ -287,4 +334,11 @@ export class Connection {
 const SHUTDOWN: Refusal = {
   replyType: OptionReplyType.ErrShutdown,
   message: 'the server is shutting down',
+  isFinal: true,
 };
+
+/** OpenSSL's errors carry their words beside a message of file names and numbers. */
+function tlsReasonOf(error: unknown): string {
+  if (error instanceof Error && 'reason' in error && typeof error.reason === 'string') return error.reason;
+  return messageOf(error);
+}

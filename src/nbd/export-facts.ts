@@ -14,7 +14,11 @@ export interface AgreedFeatures {
 
 /** The part of an agreement that shows in the flags of an export. */
 export function agreedFeaturesOf(agreed: Agreement): AgreedFeatures {
-  return { hasChunkedReplies: agreed.replyStyle !== ReplyStyle.Simple, hasStatusPayload: false };
+  return {
+    hasChunkedReplies: agreed.replyStyle !== ReplyStyle.Simple,
+    // [nbd: NBD_FLAG_BLOCK_STATUS_PAYLOAD]
+    hasStatusPayload: agreed.replyStyle === ReplyStyle.Extended && agreed.contexts.length > 0,
+  };
 }
 
 /** The transmission flags of a device: what it can do, and nothing that it cannot. [nbd: Transmission flags] */

@@ -48,6 +48,8 @@ export interface NbdLimits {
    * a megabyte while it is put together. The protocol allows 2^20.
    */
   readonly extentsMax: number;
+  /** Contexts that one client may select. Default: 16: each is answered for at every BLOCK_STATUS. */
+  readonly contextsMax: number;
   /** Time without traffic after which TCP keep-alive looks whether the client is there, in ms. Default: 60,000. */
   readonly keepAliveMs: number;
   /**
@@ -70,6 +72,7 @@ export const DEFAULT_NBD_LIMITS: NbdLimits = {
   bytesInFlightMax: 64 * MIB,
   unsentBytesMax: 16 * MIB,
   extentsMax: 16_384,
+  contextsMax: 16,
   keepAliveMs: 60_000,
   lingerMs: 5000,
 };

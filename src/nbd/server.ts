@@ -9,7 +9,8 @@ import { OptionReplyType } from './handshake-constants.js';
 import { DEFAULT_NBD_LIMITS, type NbdLimits } from './limits.js';
 import { formatListenAddress, type BoundAddress, type ListenAddress } from './listen/listen-address.js';
 import { openListener, type Listener } from './listen/listener.js';
-import type { Refusal } from './negotiation/session.js';
+import { TlsMode, type Refusal } from './negotiation/session.js';
+import { ServerTls, type TlsSetup } from './tls/server-tls.js';
 import { SlabPool } from './transmission/slab-pool.js';
 
 /** What an NBD server is made of. */
@@ -21,6 +22,8 @@ export interface NbdServerOptions {
   readonly clock?: Clock;
   /** Default: {@link DEFAULT_NBD_LIMITS}, for each that is left out. */
   readonly limits?: Partial<NbdLimits>;
+  /** Default: no TLS. */
+  readonly tls?: TlsSetup;
 }
 
 /** How to listen on one address. */
@@ -38,6 +41,7 @@ export class NbdServer {
   readonly #logger: Logger;
   readonly #clock: Clock;
   readonly #limits: NbdLimits;
+  readonly #tls: ServerTls | undefined;
   readonly #slabs = new SlabPool();
   readonly #listeners: Listener[] = [];
   readonly #connections = new Set<Connection>();
@@ -51,6 +55,7 @@ export class NbdServer {
     this.#logger = options.logger ?? silentLogger;
     this.#clock = options.clock ?? systemClock;
     this.#limits = { ...DEFAULT_NBD_LIMITS, ...options.limits };
+    this.#tls = options.tls === undefined ? undefined : new ServerTls(options.tls);
   }
 
   /** Clients that are being served. */
@@ -117,6 +122,8 @@ export class NbdServer {
       clock: this.#clock,
       logger,
       slabs: this.#slabs,
+      tlsMode: this.#tls?.mode ?? TlsMode.Off,
+      ...(this.#tls === undefined ? {} : { upgrade: this.#tls.upgrade }),
       ...(refusal === undefined ? {} : { refusal }),
     });
     const group = refusal === undefined ? this.#connections : this.#refused;

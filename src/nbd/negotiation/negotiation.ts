@@ -7,8 +7,10 @@ import type { ExportLease, ExportRefusedError } from '../export-table.js';
 import { ClientFlag, HandshakeFlag, OptionReplyType, OptionType } from '../handshake-constants.js';
 import { ProtocolError } from '../protocol-error.js';
 import { OPTION_HANDLERS } from './option-handlers.js';
+import { ReplyStyle } from './agreement.js';
 import {
   NegotiationSession,
+  TlsMode,
   type NegotiationAction,
   type NegotiationSetup,
   type Refusal,
@@ -24,6 +26,8 @@ export const NegotiationState = {
   OptionData: 'optionData',
   /** Within the data of an option that is answered without looking at it. */
   SkipData: 'skipData',
+  /** TLS is being set up. */
+  Tls: 'tls',
   /** An option waits for an export to be looked up. */
   Export: 'export',
   /** Nothing more is parsed: requests follow, or the connection ends. */
@@ -35,8 +39,9 @@ export type NegotiationState = (typeof NegotiationState)[keyof typeof Negotiatio
 const LEGAL_MOVES: Readonly<Record<NegotiationState, readonly NegotiationState[]>> = {
   clientFlags: ['optionHeader', 'over'],
   optionHeader: ['optionData', 'skipData', 'over'],
-  optionData: ['optionHeader', 'export', 'over'],
+  optionData: ['optionHeader', 'tls', 'export', 'over'],
   skipData: ['optionHeader', 'over'],
+  tls: ['optionHeader'],
   export: ['optionHeader', 'over'],
   over: [],
 };
@@ -97,7 +102,15 @@ export class Negotiation {
     return this.#answerInquiry((inquiry) => inquiry.refused(error));
   }
 
-  /** From now on every option but ABORT is refused, and the first one that is refused is the last. */
+  /** The connection is encrypted; what comes now was sent by whoever holds the other end of that. */
+  tlsStarted(): void {
+    assert(this.#session.isStartingTls, 'nobody asked for TLS');
+    this.#session.isStartingTls = false;
+    this.#session.isTls = true;
+    this.#move(NegotiationState.OptionHeader);
+  }
+
+  /** From now on every option but ABORT is refused. */
   refuseAll(refusal: Refusal): void {
     this.#refusal = refusal;
   }
@@ -115,9 +128,12 @@ export class Negotiation {
       case 'optionData':
         if (input.lengthBytes < this.#dataBytes) return false;
         this.#handleOption(input.take(this.#dataBytes));
+        // Whatever came in the clear behind STARTTLS is not looked at, ever. [nbd-rule 15; CVE-2021-3716]
+        if (this.#session.isStartingTls) input.clear();
         return true;
       case 'skipData':
         return this.#skipData(input);
+      case 'tls':
       case 'export':
       case 'over':
         return false;
@@ -130,6 +146,7 @@ export class Negotiation {
       this.#close(`the client set unknown flags (0x${(flags >>> 0).toString(16)})`);
       return;
     }
+    this.#session.isFixedNewstyle = (flags & ClientFlag.FixedNewstyle) !== 0;
     this.#session.hasNoZeroes = (flags & ClientFlag.NoZeroes) !== 0;
     this.#move(NegotiationState.OptionHeader);
   }
@@ -161,6 +178,13 @@ export class Negotiation {
   #refusalOf(option: number): Refusal | undefined {
     if (option === OptionType.Abort) return undefined;
     if (this.#refusal !== undefined) return this.#refusal;
+    // [nbd: FORCEDTLS mode] Everything else waits for TLS. [nbd-rule 16]
+    const { isTls, setup } = this.#session;
+    if (setup.tlsMode === TlsMode.Require && !isTls && option !== OptionType.StartTls) return TLS_REQUIRED;
+    // [nbd: NBD_OPT_EXTENDED_HEADERS] EXPORT_NAME is forbidden behind it. [nbd-rule 18]
+    if (option === OptionType.ExportName && this.#session.replyStyle === ReplyStyle.Extended) {
+      return { replyType: OptionReplyType.ErrInvalid, message: 'EXPORT_NAME with extended headers' };
+    }
     // [nbd: Fixed newstyle negotiation] Unknown: consume its data, say so, keep parsing. [nbd-rule 4]
     if (!OPTION_HANDLERS.has(option)) {
       return { replyType: OptionReplyType.ErrUnsup, message: `option ${option} is not known here` };
@@ -177,11 +201,7 @@ export class Negotiation {
     assert(answer !== undefined, 'data was skipped without a reason');
     // [nbd: NBD_OPT_EXPORT_NAME] It cannot be answered with an error. [nbd-rule 3]
     if (this.#session.option === OptionType.ExportName) this.#close(answer.message);
-    else if (answer === this.#refusal) this.#refuseAndClose(answer.replyType, answer.message);
-    else {
-      this.#session.refuse(answer.replyType, answer.message);
-      this.#move(NegotiationState.OptionHeader);
-    }
+    else this.#refuse(answer);
     return true;
   }
 
@@ -194,11 +214,13 @@ export class Negotiation {
       if (!(error instanceof ProtocolError)) throw error;
       this.#rejectData(error);
     }
-    if (this.#session.isOver) this.#move(NegotiationState.Over);
-    else
-      this.#move(
-        this.#session.inquiry === undefined ? NegotiationState.OptionHeader : NegotiationState.Export,
-      );
+    this.#move(this.#stateAfterOption());
+  }
+
+  #stateAfterOption(): NegotiationState {
+    if (this.#session.isOver) return NegotiationState.Over;
+    if (this.#session.isStartingTls) return NegotiationState.Tls;
+    return this.#session.inquiry === undefined ? NegotiationState.OptionHeader : NegotiationState.Export;
   }
 
   /** The data of an option are malformed: an answer, unless it is the option that cannot have one. */
@@ -213,12 +235,18 @@ export class Negotiation {
     this.#session.inquiry = undefined;
     if (this.#refusal !== undefined) {
       if (this.#session.option === OptionType.ExportName) this.#close(this.#refusal.message);
-      else this.#refuseAndClose(this.#refusal.replyType, this.#refusal.message);
+      else this.#refuse(this.#refusal);
     } else {
       answer(inquiry);
       this.#move(this.#session.isOver ? NegotiationState.Over : NegotiationState.OptionHeader);
     }
     return this.#session.takeActions();
+  }
+
+  #refuse({ replyType, message, isFinal }: Refusal): void {
+    this.#session.refuse(replyType, message);
+    if (isFinal === true) this.#close(message);
+    else this.#move(NegotiationState.OptionHeader);
   }
 
   #refuseAndClose(type: OptionReplyType, message: string): void {
@@ -236,3 +264,8 @@ export class Negotiation {
     this.#state = to;
   }
 }
+
+const TLS_REQUIRED: Refusal = {
+  replyType: OptionReplyType.ErrTlsReqd,
+  message: 'this server takes no option but STARTTLS before TLS is on',
+};

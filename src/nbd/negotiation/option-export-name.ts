@@ -12,7 +12,7 @@ export function handleExportName(session: NegotiationSession, data: Buffer): voi
     acquired: (lease) => {
       const facts = {
         sizeBytes: lease.device.sizeBytes,
-        transmissionFlags: transmissionFlagsOf(lease.device, agreedFeaturesOf(session.agreement)),
+        transmissionFlags: transmissionFlagsOf(lease.device, agreedFeaturesOf(session.agreementFor(lease))),
       };
       // [nbd: NBD_FLAG_C_NO_ZEROES; nbd-rule 2]
       session.send(encodeExportNameReply(facts, !session.hasNoZeroes));

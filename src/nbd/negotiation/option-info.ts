@@ -40,7 +40,7 @@ function infosFor(session: NegotiationSession, lease: ExportLease, asked: Readon
     {
       type: InfoType.Export,
       sizeBytes: device.sizeBytes,
-      transmissionFlags: transmissionFlagsOf(device, agreedFeaturesOf(session.agreement)),
+      transmissionFlags: transmissionFlagsOf(device, agreedFeaturesOf(session.agreementFor(lease))),
     },
   ];
   if (asked.has(InfoType.Name)) infos.push({ type: InfoType.Name, text: lease.name });

@@ -1,3 +1,4 @@
+import type { MetaContext } from '../codec/meta-context-reply.js';
 import { encodeOptionReply } from '../codec/option-reply.js';
 import { encodeString } from '../codec/wire-string.js';
 import type { ExportLease, ExportListing, ExportRefusedError } from '../export-table.js';
@@ -10,15 +11,30 @@ export type NegotiationAction =
   | { readonly kind: 'send'; readonly bytes: Buffer }
   /** Look up an export, then call `exportAcquired` or `exportRefused`. Nothing is parsed until then. */
   | { readonly kind: 'acquire'; readonly name: string }
+  /** Encrypt, then call `tlsStarted`. Nothing is parsed until then. */
+  | { readonly kind: 'startTls' }
   /** Go on to requests. */
   | { readonly kind: 'transmit'; readonly lease: ExportLease; readonly agreed: Agreement }
   /** Hang up, after what was sent has gone out. */
   | { readonly kind: 'close'; readonly reason: string };
 
+/** What a server makes of TLS. [nbd: TLS support] */
+export const TlsMode = {
+  /** There is none. [nbd: NOTLS mode] */
+  Off: 'off',
+  /** Clients may. [nbd: SELECTIVETLS mode] */
+  On: 'on',
+  /** Clients must. [nbd: FORCEDTLS mode] */
+  Require: 'require',
+} as const;
+export type TlsMode = (typeof TlsMode)[keyof typeof TlsMode];
+
 /** Why every option is refused: the server is on its way out, or has no room for this client. */
 export interface Refusal {
   readonly replyType: OptionReplyType;
   readonly message: string;
+  /** Hang up after the first option that is refused. Default: the client is to get the hint by itself. */
+  readonly isFinal?: boolean;
 }
 
 /** What the answer to a question about an export is passed on to. */
@@ -32,6 +48,7 @@ export interface NegotiationSetup {
   readonly limits: NbdLimits;
   /** What LIST shows. */
   readonly listExports: () => readonly ExportListing[];
+  readonly tlsMode: TlsMode;
   /** When set, options are answered with it from the start. */
   readonly refusal?: Refusal;
 }
@@ -39,6 +56,10 @@ export interface NegotiationSetup {
 /** What has been agreed so far, and the means by which the options answer. */
 export class NegotiationSession {
   readonly setup: NegotiationSetup;
+  /** Whether the client said that it speaks fixed newstyle. */
+  isFixedNewstyle = false;
+  /** Whether the connection is encrypted. */
+  isTls = false;
   /** Whether the client leaves out the padding after EXPORT_NAME. */
   hasNoZeroes = false;
   replyStyle: ReplyStyle = ReplyStyle.Simple;
@@ -48,15 +69,41 @@ export class NegotiationSession {
   option = 0;
   /** True once nothing more is going to be negotiated. */
   isOver = false;
+  /** True between the acknowledgement of STARTTLS and the first encrypted byte. */
+  isStartingTls = false;
+  #contexts: readonly MetaContext[] = [];
+  /** The export that the contexts were selected for. */
+  #contextsFor: string | undefined;
   #actions: NegotiationAction[] = [];
 
   constructor(setup: NegotiationSetup) {
     this.setup = setup;
   }
 
-  /** What would hold if transmission began now. */
-  get agreement(): Agreement {
-    return { replyStyle: this.replyStyle };
+  /** What would hold if transmission of this export began now. Contexts count only for their own. [nbd-rule 17] */
+  agreementFor(lease: ExportLease): Agreement {
+    return {
+      replyStyle: this.replyStyle,
+      contexts: this.#contextsFor === lease.name ? this.#contexts : [],
+    };
+  }
+
+  selectContexts(exportName: string, contexts: readonly MetaContext[]): void {
+    this.#contextsFor = exportName;
+    this.#contexts = contexts;
+  }
+
+  forgetContexts(): void {
+    this.#contextsFor = undefined;
+    this.#contexts = [];
+  }
+
+  /** Forgets all that was agreed in the clear, and waits for encryption. [nbd-rule 15; CVE-2021-3716] */
+  startTls(): void {
+    this.replyStyle = ReplyStyle.Simple;
+    this.forgetContexts();
+    this.isStartingTls = true;
+    this.#actions.push({ kind: 'startTls' });
   }
 
   /** Hands over what is to be done, once. */
@@ -89,7 +136,7 @@ export class NegotiationSession {
   /** Ends the handshake with success. */
   transmit(lease: ExportLease): void {
     this.isOver = true;
-    this.#actions.push({ kind: 'transmit', lease, agreed: this.agreement });
+    this.#actions.push({ kind: 'transmit', lease, agreed: this.agreementFor(lease) });
   }
 
   /** Ends the handshake and the connection. */

@@ -1,6 +1,8 @@
 import { DeviceError } from '../../device/device-error.js';
+import { messageOf } from '../../util/errors.js';
 import type { RequestHeader } from '../codec/request-header.js';
 import { Command, CommandFlag, WireError } from '../transmission-constants.js';
+import type { ReplyFailure } from './reply-form.js';
 
 /**
  * The error on the wire for what a device threw: one of eight, and EIO for whatever is not a `DeviceError`. ENOTSUP is
@@ -17,4 +19,14 @@ export function wireErrorOf(thrown: unknown, request: RequestHeader): WireError 
     return isUnfragmented ? WireError.EOVERFLOW : WireError.EIO;
   }
   return WireError[thrown.errno];
+}
+
+/**
+ * What a failed request is answered with. Only a `DeviceError` is written for users, and only its words go to them: what
+ * else was thrown may say anything.
+ */
+export function failureOf(thrown: unknown, request: RequestHeader): ReplyFailure {
+  const error = wireErrorOf(thrown, request);
+  if (!(thrown instanceof DeviceError)) return { error, message: "the device failed: see the server's log" };
+  return { error, message: messageOf(thrown), offset: thrown.offset };
 }

@@ -9,38 +9,46 @@ import { ReadIntoResult } from '../../device/block-device.js';
 import { assert } from '../../util/assert.js';
 import { messageOf } from '../../util/errors.js';
 import type { LogFields, Logger } from '../../util/logger.js';
+import type { BlockStatusChunk } from '../codec/block-status-chunk.js';
 import type { RequestHeader } from '../codec/request-header.js';
 import { Command, CommandFlag, commandName } from '../transmission-constants.js';
-import { wireErrorOf } from './error-map.js';
+import { failureOf } from './error-map.js';
 import type { ReplyForm } from './reply-form.js';
 import { COPIED_PAYLOAD_BYTES_MAX, type ReplyWriter } from './reply-writer.js';
+import type { StatusContext } from './status-contexts.js';
+import { queryStatus } from './status-query.js';
+
+/** What an executor works with. */
+export interface ExecutorSetup {
+  readonly device: BlockDevice;
+  readonly form: ReplyForm;
+  readonly writer: ReplyWriter;
+  /** Extents in one answer, for each context. */
+  readonly extentsMax: number;
+  /** Aborts when the connection is gone. */
+  readonly signal: AbortSignal;
+  readonly logger: Logger;
+}
 
 /** Carries out requests that were found valid, and answers them. */
 export class Executor {
+  readonly #setup: ExecutorSetup;
   readonly #device: BlockDevice;
   readonly #form: ReplyForm;
   readonly #writer: ReplyWriter;
-  readonly #logger: Logger;
   readonly #signal: AbortSignal;
   // One object for all requests of the connection each, since tens of thousands are made each second.
   readonly #options: RequestOptions;
   readonly #durableOptions: WriteOptions;
 
-  /** @param signal aborts when the connection is gone. */
-  constructor(
-    device: BlockDevice,
-    form: ReplyForm,
-    writer: ReplyWriter,
-    signal: AbortSignal,
-    logger: Logger,
-  ) {
-    this.#device = device;
-    this.#form = form;
-    this.#writer = writer;
-    this.#logger = logger;
-    this.#signal = signal;
-    this.#options = { signal };
-    this.#durableOptions = { signal, fua: true };
+  constructor(setup: ExecutorSetup) {
+    this.#setup = setup;
+    this.#device = setup.device;
+    this.#form = setup.form;
+    this.#writer = setup.writer;
+    this.#signal = setup.signal;
+    this.#options = { signal: setup.signal };
+    this.#durableOptions = { signal: setup.signal, fua: true };
   }
 
   /**
@@ -62,6 +70,18 @@ export class Executor {
       this.#fail(request, error);
       return undefined;
     }
+  }
+
+  /** Answers a BLOCK_STATUS for some contexts, at least one. The rest is as with {@link execute}. */
+  queryStatus(request: RequestHeader, contexts: readonly StatusContext[]): Promise<void> | undefined {
+    try {
+      const answer = queryStatus(contexts, request, this.#setup.extentsMax, this.#signal);
+      if (answer instanceof Promise) return this.#finish({ ...request }, answer, this.#replyStatus);
+      this.#replyStatus(request, answer);
+    } catch (error) {
+      this.#fail(request, error);
+    }
+    return undefined;
   }
 
   #answerEmpty(request: RequestHeader): void {
@@ -154,22 +174,26 @@ export class Executor {
     this.#form.data(this.#writer, request, result);
   };
 
+  readonly #replyStatus = (request: RequestHeader, chunks: readonly BlockStatusChunk[]): void => {
+    this.#form.blockStatus(this.#writer, request, chunks);
+  };
+
   readonly #replySuccess = (request: RequestHeader): void => {
     this.#form.success(this.#writer, request);
   };
 
   /** Logs the real error, then sends the poorer one. */
   #fail(request: RequestHeader, thrown: unknown): void {
-    const error = wireErrorOf(thrown, request);
+    const failure = failureOf(thrown, request);
     const fields: LogFields = {
       command: commandName(request.type),
       offset: request.offset,
       lengthBytes: request.lengthBytes,
-      answer: error,
+      answer: failure.error,
       error: messageOf(thrown),
     };
-    this.#logger.warn('a request failed', fields);
-    this.#form.failure(this.#writer, request, error, messageOf(thrown));
+    this.#setup.logger.warn('a request failed', fields);
+    this.#form.failure(this.#writer, request, failure);
   }
 }
 

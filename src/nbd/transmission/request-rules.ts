@@ -10,6 +10,10 @@ export interface RequestRules {
   readonly transmissionFlags: number;
   /** The greatest payload of one request, in bytes. */
   readonly payloadBytesMax: number;
+  /** Extended headers are on, so that payloads are marked by a flag. */
+  readonly isExtended: boolean;
+  /** There are contexts for BLOCK_STATUS to answer for. */
+  readonly hasContexts: boolean;
 }
 
 /** The rules for one command. */
@@ -33,7 +37,16 @@ const COMMAND_RULES: ReadonlyMap<number, CommandRule> = new Map<number, CommandR
     { exposedBy: 0, flags: CommandFlag.Df, isWrite: false, hasPayload: true, pastEnd: WireError.EINVAL },
   ],
   // [nbd: NBD_CMD_WRITE]
-  [Command.Write, { exposedBy: 0, flags: 0, isWrite: true, hasPayload: true, pastEnd: WireError.ENOSPC }],
+  [
+    Command.Write,
+    {
+      exposedBy: 0,
+      flags: CommandFlag.PayloadLen,
+      isWrite: true,
+      hasPayload: true,
+      pastEnd: WireError.ENOSPC,
+    },
+  ],
   // [nbd: NBD_CMD_FLUSH] Its offset and length are reserved, and zero.
   [
     Command.Flush,
@@ -67,6 +80,17 @@ const COMMAND_RULES: ReadonlyMap<number, CommandRule> = new Map<number, CommandR
       pastEnd: WireError.EINVAL,
     },
   ],
+  // [nbd: NBD_CMD_BLOCK_STATUS]
+  [
+    Command.BlockStatus,
+    {
+      exposedBy: 0,
+      flags: CommandFlag.ReqOne | CommandFlag.PayloadLen,
+      isWrite: false,
+      hasPayload: false,
+      pastEnd: WireError.EINVAL,
+    },
+  ],
   // [nbd: NBD_CMD_WRITE_ZEROES]
   [
     Command.WriteZeroes,
@@ -88,23 +112,42 @@ export function checkRequest(request: RequestHeader, rules: RequestRules): WireE
   // [nbd: NBD_FLAG_READ_ONLY; nbd-rule 13, 24]
   if (rule.isWrite && (rules.transmissionFlags & TransmissionFlag.ReadOnly) !== 0) return WireError.EPERM;
   if (rule.exposedBy !== 0 && (rules.transmissionFlags & rule.exposedBy) === 0) return WireError.EINVAL;
-  if ((request.flags & ~allowedFlags(rule, rules)) !== 0) return WireError.EINVAL;
-  if (request.type === Command.Flush) {
-    return request.offset === 0 && request.lengthBytes === 0 ? WireError.None : WireError.EINVAL;
-  }
+  if ((request.flags & ~allowedFlags(request, rule, rules)) !== 0) return WireError.EINVAL;
+  if (!isWellFormed(request, rules)) return WireError.EINVAL;
   if (!isWithin(request.offset, request.lengthBytes, rules.sizeBytes)) return rule.pastEnd;
   // [nbd: Block size constraints]
   if (rule.hasPayload && request.lengthBytes > rules.payloadBytesMax) return WireError.EINVAL;
   return WireError.None;
 }
 
+/** What some commands need beside a range within the export. */
+function isWellFormed(request: RequestHeader, rules: RequestRules): boolean {
+  switch (request.type) {
+    case Command.Flush:
+      return request.offset === 0 && request.lengthBytes === 0;
+    case Command.Write:
+      // [nbd: NBD_CMD_FLAG_PAYLOAD_LEN] A WRITE has to carry it with extended headers. [nbd-rule 18]
+      return !rules.isExtended || (request.flags & CommandFlag.PayloadLen) !== 0;
+    case Command.BlockStatus:
+      // [nbd: Metadata querying] Nothing selected: nothing to say. An empty range has no extents. [nbd-rule 32, 40]
+      return rules.hasContexts && request.lengthBytes > 0;
+    default:
+      return true;
+  }
+}
+
 /**
  * The flags that a command may have. FUA goes with every command, since it is always advertised; the others with the
  * commands that document them, and only where they were advertised. [nbd: Command flags; nbd-rule 26]
  */
-function allowedFlags(rule: CommandRule, rules: RequestRules): number {
+function allowedFlags(request: RequestHeader, rule: CommandRule, rules: RequestRules): number {
+  const { transmissionFlags } = rules;
   let flags = rule.flags | CommandFlag.Fua;
-  if ((rules.transmissionFlags & TransmissionFlag.SendDf) === 0) flags &= ~CommandFlag.Df;
-  if ((rules.transmissionFlags & TransmissionFlag.SendFastZero) === 0) flags &= ~CommandFlag.FastZero;
+  if ((transmissionFlags & TransmissionFlag.SendDf) === 0) flags &= ~CommandFlag.Df;
+  if ((transmissionFlags & TransmissionFlag.SendFastZero) === 0) flags &= ~CommandFlag.FastZero;
+  const isPayloadOffered =
+    rules.isExtended &&
+    (request.type !== Command.BlockStatus || (transmissionFlags & TransmissionFlag.BlockStatusPayload) !== 0);
+  if (!isPayloadOffered) flags &= ~CommandFlag.PayloadLen;
   return flags;
 }

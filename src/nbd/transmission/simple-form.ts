@@ -1,4 +1,5 @@
 import type { ReadResult } from '../../device/block-device.js';
+import { assert } from '../../util/assert.js';
 import type { RequestHeader } from '../codec/request-header.js';
 import { encodeSimpleReply, SIMPLE_REPLY_BYTES } from '../codec/simple-reply.js';
 import { WireError } from '../transmission-constants.js';
@@ -26,8 +27,12 @@ export const simpleForm: ReplyForm = {
     writeHeader(writer, request, WireError.None);
   },
 
-  failure(writer, request, error) {
-    writeHeader(writer, request, error);
+  blockStatus() {
+    assert(false, 'BLOCK_STATUS has no simple reply');
+  },
+
+  failure(writer, request, failure) {
+    writeHeader(writer, request, failure.error);
   },
 };
 

@@ -7,6 +7,7 @@ import type { NbdLimits } from '../limits.js';
 import { ReplyStyle, type Agreement } from '../negotiation/agreement.js';
 import { ProtocolError } from '../protocol-error.js';
 import { Command, WireError } from '../transmission-constants.js';
+import { extendedForm, structuredForm } from './chunked-form.js';
 import { Executor } from './executor.js';
 import type { ReplyForm } from './reply-form.js';
 import { ReplyWriter } from './reply-writer.js';
@@ -14,6 +15,12 @@ import { RequestReader } from './request-reader.js';
 import { checkRequest, type RequestRules } from './request-rules.js';
 import { simpleForm } from './simple-form.js';
 import type { SlabPool } from './slab-pool.js';
+import {
+  narrowStatus,
+  statusContextsOf,
+  STATUS_PAYLOAD_BYTES_MAX,
+  type StatusContext,
+} from './status-contexts.js';
 
 /** What a transmission needs. */
 export interface TransmissionSetup {
@@ -41,8 +48,9 @@ export class Transmission {
   readonly #form: ReplyForm;
   readonly #executor: Executor;
   readonly #rules: RequestRules;
-  /** What the payload that is being received is for: `execute`, or an error to answer with once it is gone. */
-  #payloadFor: 'execute' | WireError | undefined;
+  readonly #contexts: readonly StatusContext[];
+  /** What the payload that is being received is for, or an error to answer with once it is gone. */
+  #payloadFor: 'write' | 'status' | WireError | undefined;
   #inFlightCount = 0;
   #inFlightBytes = 0;
   #isBlocked = false;
@@ -58,12 +66,23 @@ export class Transmission {
     this.#setup = setup;
     this.#reader = new RequestReader(setup.input, setup.agreed.replyStyle === ReplyStyle.Extended);
     this.#writer = new ReplyWriter(setup.stream, setup.slabs, () => this.#afterSending());
-    this.#form = simpleForm;
-    this.#executor = new Executor(setup.device, this.#form, this.#writer, setup.signal, setup.logger);
+    const { device, limits, agreed } = setup;
+    this.#form = FORMS[agreed.replyStyle];
+    this.#contexts = statusContextsOf(device, agreed);
+    this.#executor = new Executor({
+      device,
+      form: this.#form,
+      writer: this.#writer,
+      extentsMax: limits.extentsMax,
+      signal: setup.signal,
+      logger: setup.logger,
+    });
     this.#rules = {
-      sizeBytes: setup.device.sizeBytes,
+      sizeBytes: device.sizeBytes,
       transmissionFlags: setup.transmissionFlags,
-      payloadBytesMax: setup.limits.payloadBytesMax,
+      payloadBytesMax: limits.payloadBytesMax,
+      isExtended: agreed.replyStyle === ReplyStyle.Extended,
+      hasContexts: this.#contexts.length > 0,
     };
   }
 
@@ -133,15 +152,22 @@ export class Transmission {
   }
 
   #begin(header: RequestHeader): void {
-    const error = this.#isShuttingDown ? WireError.ESHUTDOWN : checkRequest(header, this.#rules);
     const { payloadBytes } = this.#reader;
+    const hasStatusPayload = payloadBytes > 0 && header.type === Command.BlockStatus;
+    let error: WireError;
+    if (this.#isShuttingDown) error = WireError.ESHUTDOWN;
+    // Its length is that of its payload, which says what the range is.
+    else if (hasStatusPayload)
+      error = payloadBytes > STATUS_PAYLOAD_BYTES_MAX ? WireError.EINVAL : WireError.None;
+    else error = checkRequest(header, this.#rules);
+
     if (payloadBytes === 0) {
       if (error === WireError.None) this.#execute(header, EMPTY);
       else this.#refuse(header, error);
       return;
     }
     if (error === WireError.None) {
-      this.#payloadFor = 'execute';
+      this.#payloadFor = hasStatusPayload ? 'status' : 'write';
       return;
     }
     // [nbd: NBD_CMD_WRITE] A refused WRITE still swallows its payload. [nbd-rule 23]
@@ -154,26 +180,43 @@ export class Transmission {
 
   #receivePayload(): boolean {
     const { header } = this.#reader;
-    if (this.#payloadFor === 'execute') {
+    const purpose = this.#payloadFor;
+    if (purpose === 'write' || purpose === 'status') {
       const payload = this.#reader.takePayload(header.lengthBytes);
       if (payload === undefined) return false;
       this.#payloadFor = undefined;
-      this.#execute(header, payload);
+      if (purpose === 'write') this.#execute(header, payload);
+      else this.#executeStatus(header, payload);
       return true;
     }
     if (!this.#reader.skipPayload()) return false;
-    const error = this.#payloadFor;
     this.#payloadFor = undefined;
-    if (error !== undefined) this.#refuse(header, error);
+    if (purpose !== undefined) this.#refuse(header, purpose);
     return true;
   }
 
+  /** A BLOCK_STATUS whose payload says for which contexts. [nbd: NBD_FLAG_BLOCK_STATUS_PAYLOAD; nbd-rule 18] */
+  #executeStatus(header: RequestHeader, payload: Buffer): void {
+    const narrowed = narrowStatus(header, payload, this.#contexts);
+    const error = narrowed === undefined ? WireError.EINVAL : checkRequest(narrowed.request, this.#rules);
+    if (narrowed === undefined || error !== WireError.None) this.#refuse(header, error);
+    else this.#track(header, this.#executor.queryStatus(narrowed.request, narrowed.contexts));
+  }
+
   #refuse(header: RequestHeader, error: WireError): void {
-    this.#form.failure(this.#writer, header, error, REFUSAL_MESSAGES[error] ?? '');
+    this.#form.failure(this.#writer, header, { error, message: REFUSAL_MESSAGES[error] ?? '' });
   }
 
   #execute(header: RequestHeader, payload: Buffer): void {
-    const pending = this.#executor.execute(header, payload);
+    const pending =
+      header.type === Command.BlockStatus
+        ? this.#executor.queryStatus(header, this.#contexts)
+        : this.#executor.execute(header, payload);
+    if (pending !== undefined) this.#track(header, pending);
+  }
+
+  /** Counts a request that was not answered at once until it is. */
+  #track(header: RequestHeader, pending: Promise<void> | undefined): void {
     if (pending === undefined) return;
     const bytes = this.#costOf(header);
     this.#inFlightCount += 1;
@@ -188,9 +231,16 @@ export class Transmission {
 
   /** Bytes that a request takes while it is in progress. */
   #costOf(header: RequestHeader): number {
-    return header.type === Command.Read || header.type === Command.Write
-      ? Math.min(header.lengthBytes, this.#setup.limits.payloadBytesMax)
-      : 0;
+    const { limits } = this.#setup;
+    switch (header.type) {
+      case Command.Read:
+      case Command.Write:
+        return Math.min(header.lengthBytes, limits.payloadBytesMax);
+      case Command.BlockStatus:
+        return this.#contexts.length * limits.extentsMax * EXTENT_BYTES;
+      default:
+        return 0;
+    }
   }
 
   #hasRoomFor(header: RequestHeader): boolean {
@@ -238,6 +288,15 @@ export class Transmission {
 }
 
 const EMPTY = Buffer.alloc(0);
+
+/** About what an extent takes while an answer is put together. */
+const EXTENT_BYTES = 64;
+
+const FORMS: Readonly<Record<ReplyStyle, ReplyForm>> = {
+  [ReplyStyle.Simple]: simpleForm,
+  [ReplyStyle.Structured]: structuredForm,
+  [ReplyStyle.Extended]: extendedForm,
+};
 
 /** What a refusal says to a person. */
 const REFUSAL_MESSAGES: Readonly<Partial<Record<WireError, string>>> = {
