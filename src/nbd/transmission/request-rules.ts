@@ -125,9 +125,6 @@ function isWellFormed(request: RequestHeader, rules: RequestRules): boolean {
   switch (request.type) {
     case Command.Flush:
       return request.offset === 0 && request.lengthBytes === 0;
-    case Command.Write:
-      // [nbd: NBD_CMD_FLAG_PAYLOAD_LEN] A WRITE has to carry it with extended headers. [nbd-rule 18]
-      return !rules.isExtended || (request.flags & CommandFlag.PayloadLen) !== 0;
     case Command.BlockStatus:
       // [nbd: Metadata querying] Nothing selected: nothing to say. An empty range has no extents. [nbd-rule 32, 40]
       return rules.hasContexts && request.lengthBytes > 0;
