@@ -1,9 +1,8 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import { UsageError, messageOf } from '../util/errors.js';
 import { ApiError } from './errors.js';
 import { describeFaultSettings, type FaultSettings } from './faults/settings.js';
-import { ClientGoneError, RequestBody } from './http/request-body.js';
-import { sendAnswer } from './http/send-answer.js';
+import type { Exchange } from './http/exchange.js';
+import { ClientGoneError, type RequestBody } from './http/request-body.js';
 import { jsonAnswer } from './operations/operation.js';
 import type { EmulatorStats } from './stats.js';
 
@@ -20,20 +19,15 @@ export interface Control {
 }
 
 /** True for paths that are the emulator's own. */
-export function isControlPath(url: string): boolean {
-  return url.startsWith(PREFIX);
+export function isControlPath(path: string): boolean {
+  return path.startsWith(PREFIX);
 }
 
 /** Answers the emulator's own paths; docs/EMULATOR.md has their shapes. */
-export async function handleControl(
-  control: Control,
-  message: IncomingMessage,
-  response: ServerResponse,
-): Promise<void> {
-  const body = new RequestBody(message);
+export async function handleControl(control: Control, exchange: Exchange): Promise<void> {
   try {
-    const { status, value } = await answerControl(control, message, body);
-    await sendAnswer(response, jsonAnswer(status, `${JSON.stringify(value, null, 2)}\n`));
+    const { status, value } = await answerControl(control, exchange);
+    await exchange.send(jsonAnswer(status, `${JSON.stringify(value, null, 2)}\n`));
   } catch (error) {
     if (!(error instanceof ClientGoneError)) throw error;
   }
@@ -44,13 +38,8 @@ interface ControlAnswer {
   readonly value: unknown;
 }
 
-async function answerControl(
-  control: Control,
-  message: IncomingMessage,
-  body: RequestBody,
-): Promise<ControlAnswer> {
-  const path = (message.url ?? '').slice(PREFIX.length).split('?')[0];
-  switch (`${message.method} ${path}`) {
+async function answerControl(control: Control, exchange: Exchange): Promise<ControlAnswer> {
+  switch (`${exchange.method} ${exchange.path.slice(PREFIX.length)}`) {
     case 'GET stats':
       return { status: 200, value: control.stats() };
     case 'POST stats/reset':
@@ -59,7 +48,7 @@ async function answerControl(
     case 'GET faults':
       return { status: 200, value: describeFaultSettings(control.faults()) };
     case 'POST faults':
-      return changeFaults(control, body);
+      return changeFaults(control, exchange.body);
     default:
       return {
         status: 404,

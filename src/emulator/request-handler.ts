@@ -1,19 +1,14 @@
-import { randomUUID } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import { messageOf } from '../util/errors.js';
 import { checkAuthorization } from './authorization.js';
 import { ApiError, frameworkError, serviceError } from './errors.js';
 import { FaultDice, type FaultRoll } from './faults/fault-dice.js';
 import { Throttle } from './faults/throttle.js';
-import { ClientGoneError, RequestBody } from './http/request-body.js';
-import { sendAndCut, sendAnswer, type Sent } from './http/send-answer.js';
+import { DRAIN_MAX_BYTES, type Exchange } from './http/exchange.js';
+import { ClientGoneError } from './http/request-body.js';
 import { handlers } from './operations/handlers.js';
 import { jsonAnswer, type ApiAnswer, type OperationContext } from './operations/operation.js';
 import { findRoute, Operation, type Route } from './routes.js';
-import type { Stats } from './stats.js';
-
-/** What a client may still send after an answer, so that it reads the answer rather than a reset. */
-const DRAIN_MAX_BYTES = 1024 * 1024;
+import type { RequestOutcome, Stats } from './stats.js';
 
 /** Answers requests to the six operations: who may, how fast, with which faults, and what was counted. */
 export class RequestHandler {
@@ -34,134 +29,81 @@ export class RequestHandler {
     this.#dice = new FaultDice(this.#context.settings().seed);
   }
 
-  /** Handles one request to its end; never throws. */
-  async handle(message: IncomingMessage, response: ServerResponse): Promise<void> {
-    const url = message.url ?? '/';
-    const queryAt = url.indexOf('?');
-    const path = queryAt < 0 ? url : url.slice(0, queryAt);
-    const route = findRoute(message.method ?? '', path);
-    const body = new RequestBody(message);
-    response.setHeader('x-amzn-RequestId', randomUUID());
+  /** Handles one request to its end. */
+  async handle(exchange: Exchange): Promise<void> {
+    const { method, path } = exchange;
+    const route = findRoute(method, path);
     if (route === undefined) {
-      const error = frameworkError(
-        'UnknownOperationException',
-        `Unknown operation: ${message.method} ${path}`,
-      );
-      await this.#finish(message, response, body, errorAnswer(error));
+      const error = frameworkError('UnknownOperationException', `Unknown operation: ${method} ${path}`);
+      await exchange.send(errorAnswer(error));
       return;
     }
-    const query = new URLSearchParams(queryAt < 0 ? '' : url.slice(queryAt + 1));
-    await this.#serve(message, response, route, query, body);
-  }
-
-  async #serve(
-    message: IncomingMessage,
-    response: ServerResponse,
-    route: Route,
-    query: URLSearchParams,
-    body: RequestBody,
-  ): Promise<void> {
-    const settings = this.#context.settings();
-    const faults = this.#dice.roll(route.operation, settings);
     this.#stats.begin(route.operation);
-    let outcome: Outcome = { status: 'aborted', errorType: undefined, bytesOut: 0 };
-    let corrupted = false;
+    let outcome: Outcome = { status: 'aborted' };
     try {
-      const answer = await this.#answer(message, route, query, body, faults);
-      if (answer === undefined) {
-        outcome = { status: 'dropped', errorType: undefined, bytesOut: 0 };
-        message.socket.destroy();
-        return;
-      }
-      corrupted = isCorrupted(route, answer, faults);
-      outcome = await this.#send(message, response, body, answer, faults);
+      outcome = await this.#serve(exchange, route);
     } catch (error) {
       if (!(error instanceof ClientGoneError)) throw error;
     } finally {
-      this.#stats.end(route.operation, { ...outcome, corrupted, bytesIn: body.bytesRead });
-    }
-  }
-
-  /** The answer, or undefined when the connection is to be cut while the request arrives. */
-  async #answer(
-    message: IncomingMessage,
-    route: Route,
-    query: URLSearchParams,
-    body: RequestBody,
-    faults: FaultRoll,
-  ): Promise<Answer | undefined> {
-    const context = this.#context;
-    const header = (name: string): string | undefined => {
-      const value = message.headers[name];
-      return Array.isArray(value) ? value.join(',') : value;
-    };
-    let answer: Answer;
-    try {
-      checkAuthorization(header);
-      this.#throttle.admit(route.operation, route.snapshotId, context.settings());
-      if (faults.error !== undefined) throw injectedError(faults.error);
-      if (faults.drop === 'request' && route.operation === Operation.PutSnapshotBlock) {
-        await body.drain(Math.floor(faults.position * DRAIN_MAX_BYTES * 0.5));
-        return undefined;
-      }
-      answer = await handlers[route.operation](context, {
-        route,
-        query,
-        header,
-        faults,
-        readText: (bytesMax) => body.readText(bytesMax),
-        readInto: (target) => body.readInto(target),
+      this.#stats.end(route.operation, {
+        errorType: undefined,
+        corrupted: false,
+        bytesOut: 0,
+        ...outcome,
+        bytesIn: exchange.body.bytesRead,
       });
-      const blockIndex = route.blockIndex === undefined ? undefined : Number(route.blockIndex);
-      this.#stats.done(route.operation, route.snapshotId, blockIndex);
-    } catch (error) {
-      if (error instanceof ClientGoneError) throw error;
-      answer = errorAnswer(this.#asApiError(error, route));
     }
-    const { latencyMs } = context.settings();
-    if (latencyMs > 0) await context.clock.sleep(latencyMs);
-    return answer;
   }
 
-  async #send(
-    message: IncomingMessage,
-    response: ServerResponse,
-    body: RequestBody,
-    answer: Answer,
-    faults: FaultRoll,
-  ): Promise<Outcome> {
-    const { errorType } = answer;
+  async #serve(exchange: Exchange, route: Route): Promise<Outcome> {
+    const context = this.#context;
+    const faults = this.#dice.roll(route.operation, context.settings());
+    // A put is cut while it arrives, or in its answer when the block has been stored; others only in the answer.
+    if (faults.drop === 'request' && route.operation === Operation.PutSnapshotBlock) {
+      await exchange.body.drain(Math.floor((faults.position * DRAIN_MAX_BYTES) / 2));
+      exchange.cut();
+      return { status: 'dropped' };
+    }
+    const answer = await this.#answer(exchange, route, faults);
     try {
+      const { latencyMs } = context.settings();
+      if (latencyMs > 0) await context.clock.sleep(latencyMs);
+      const { errorType } = answer;
       if (faults.drop !== undefined) {
-        const { bytesOut } = await sendAndCut(response, answer, faults.position);
+        const { bytesOut } = await exchange.sendAndCut(answer, faults.position);
         return { status: 'dropped', errorType, bytesOut };
       }
-      const { complete, bytesOut } = await this.#finish(message, response, body, answer);
-      return { status: complete ? answer.status : 'aborted', errorType, bytesOut };
+      const corrupted = faults.corrupt && answer.status === 200 && isGet(route);
+      const { complete, bytesOut } = await exchange.send(answer);
+      return { status: complete ? answer.status : 'aborted', errorType, bytesOut, corrupted };
     } finally {
       answer.release?.();
     }
   }
 
-  /**
-   * Sends the answer. What the client still sends is read and forgotten, so that it reads the answer rather than
-   * meets a reset; but a client that sends much more than it may is cut off.
-   */
-  async #finish(
-    message: IncomingMessage,
-    response: ServerResponse,
-    body: RequestBody,
-    answer: ApiAnswer,
-  ): Promise<Sent> {
-    if (message.complete) return sendAnswer(response, answer);
-    const endsSoon = (body.declaredBytes ?? Infinity) <= DRAIN_MAX_BYTES;
-    if (!endsSoon) response.setHeader('Connection', 'close');
-    const sent = sendAnswer(response, answer);
-    await body.drain(DRAIN_MAX_BYTES).catch((error: unknown) => {
-      if (!(error instanceof ClientGoneError)) throw error;
-    });
-    if (!endsSoon) message.socket.destroySoon();
-    return sent;
+  /** What the operation, or something before it, has to say. */
+  async #answer(exchange: Exchange, route: Route, faults: FaultRoll): Promise<Answer> {
+    const context = this.#context;
+    const header = (name: string): string | undefined => exchange.header(name);
+    try {
+      checkAuthorization(header);
+      this.#throttle.admit(route.operation, route.snapshotId, context.settings());
+      if (faults.error !== undefined) throw injectedError(faults.error);
+      const answer = await handlers[route.operation](context, {
+        route,
+        query: new URLSearchParams(exchange.queryText),
+        header,
+        faults,
+        readText: (bytesMax) => exchange.body.readText(bytesMax),
+        readInto: (target) => exchange.body.readInto(target),
+      });
+      const blockIndex = route.blockIndex === undefined ? undefined : Number(route.blockIndex);
+      this.#stats.done(route.operation, route.snapshotId, blockIndex);
+      return answer;
+    } catch (error) {
+      if (error instanceof ClientGoneError) throw error;
+      return errorAnswer(this.#asApiError(error, route));
+    }
   }
 
   #asApiError(error: unknown, route: Route): ApiError {
@@ -176,11 +118,7 @@ export class RequestHandler {
   }
 }
 
-interface Outcome {
-  readonly status: number | 'dropped' | 'aborted';
-  readonly errorType: string | undefined;
-  readonly bytesOut: number;
-}
+type Outcome = Pick<RequestOutcome, 'status'> & Partial<RequestOutcome>;
 
 interface Answer extends ApiAnswer {
   readonly errorType?: string;
@@ -197,6 +135,6 @@ function injectedError(status: 500 | 503): ApiError {
     : frameworkError('ServiceUnavailableException', 'The service is temporarily unavailable.');
 }
 
-function isCorrupted(route: Route, answer: Answer, faults: FaultRoll): boolean {
-  return route.operation === Operation.GetSnapshotBlock && answer.status === 200 && faults.corrupt;
+function isGet(route: Route): boolean {
+  return route.operation === Operation.GetSnapshotBlock;
 }

@@ -6,6 +6,7 @@ import { EnvironmentError, messageOf, systemCodeOf } from '../util/errors.js';
 import { silentLogger, type Logger } from '../util/logger.js';
 import { handleControl, isControlPath, type Control } from './control.js';
 import { DEFAULT_FAULT_SETTINGS, parseFaultSettings, type FaultSettings } from './faults/settings.js';
+import { Exchange } from './http/exchange.js';
 import type { OperationContext } from './operations/operation.js';
 import { RequestHandler } from './request-handler.js';
 import { SnapshotRegistry } from './snapshot-registry.js';
@@ -92,9 +93,10 @@ export async function startEmulator(options: EmulatorOptions): Promise<RunningEm
       setFaults: (input) => setFaults(parseFaultSettings(input)),
     };
     const server = makeServer((message, response) => {
-      const handling = isControlPath(message.url ?? '')
-        ? handleControl(control, message, response)
-        : handler.handle(message, response);
+      const exchange = new Exchange(message, response);
+      const handling = isControlPath(exchange.path)
+        ? handleControl(control, exchange)
+        : handler.handle(exchange);
       handling.catch((error: unknown) => {
         logger.error('A request ended unexpectedly', { reason: messageOf(error) });
         response.destroy();

@@ -7,14 +7,20 @@ export const TOKEN_KEY_BYTES = 32;
 const PREFIX = Buffer.from([0, 0, 1, 1, 0x20, 0, 0, 1]);
 const CIPHER_BYTES = 64;
 const TOKEN_BYTES = PREFIX.length + CIPHER_BYTES;
+const PADDED_PREFIX = Buffer.concat([PREFIX], TOKEN_BYTES);
 /** 72 bytes are 96 characters, without padding; AWS's have about 95. */
 export const BLOCK_TOKEN_LENGTH = (TOKEN_BYTES / 3) * 4;
 const UNIT_BYTES = 16;
 const UNIT_COUNT = CIPHER_BYTES / UNIT_BYTES;
-const HASH_PART_BYTES = 6;
+const INDEX_BYTES = 4;
+const EXPIRY_BYTES = 6;
+const HASH_PART_BYTES = UNIT_BYTES - INDEX_BYTES - EXPIRY_BYTES;
 
 export const TokenState = { Valid: 'valid', Expired: 'expired', Wrong: 'wrong' } as const;
 export type TokenState = (typeof TokenState)[keyof typeof TokenState];
+
+/** Ids whose hashes are kept: the snapshots that are read now. */
+const HASHES_MAX = 256;
 
 /**
  * Block tokens: bound to a snapshot and an index, good until a moment. [ebs: Reading / BlockToken]
@@ -24,32 +30,29 @@ export type TokenState = (typeof TokenState)[keyof typeof TokenState];
  * key. They hold across restarts, since the key is kept in the folder.
  */
 export class BlockTokens {
-  readonly #key: Buffer;
+  // In this mode a block does not depend on those before it, so one cipher serves for all tokens.
+  readonly #cipher: ReturnType<typeof createCipheriv>;
+  readonly #decipher: ReturnType<typeof createDecipheriv>;
+  readonly #hashes = new Map<string, Buffer>();
 
   constructor(secret: Buffer) {
-    this.#key = derive(secret, 'block tokens');
+    const key = derive(secret, 'block tokens');
+    this.#cipher = createCipheriv('aes-256-ecb', key, null).setAutoPadding(false);
+    this.#decipher = createDecipheriv('aes-256-ecb', key, null).setAutoPadding(false);
   }
 
   /** Tokens for blocks of one snapshot, in the order of `blockIndexes`. */
   issue(snapshotId: string, blockIndexes: ArrayLike<number>, expiryMs: number): string[] {
     const count = blockIndexes.length;
-    const hash = hashOf(snapshotId);
-    const plain = Buffer.allocUnsafe(count * CIPHER_BYTES);
+    const plain = Buffer.alloc(count * CIPHER_BYTES, this.#template(snapshotId, expiryMs));
     for (let at = 0; at < count; at++) {
-      for (let unit = 0; unit < UNIT_COUNT; unit++) {
-        const offset = at * CIPHER_BYTES + unit * UNIT_BYTES;
-        plain.writeUInt32BE(blockIndexes[at] ?? 0, offset);
-        plain.writeUIntBE(expiryMs, offset + 4, 6);
-        hash.copy(plain, offset + 10, unit * HASH_PART_BYTES, (unit + 1) * HASH_PART_BYTES);
-      }
+      for (let unit = 0; unit < UNIT_COUNT; unit++)
+        plain.writeUInt32BE(blockIndexes[at] ?? 0, at * CIPHER_BYTES + unit * UNIT_BYTES);
     }
-    const cipher = createCipheriv('aes-256-ecb', this.#key, null).setAutoPadding(false);
-    const sealed = cipher.update(plain);
-    const bytes = Buffer.allocUnsafe(count * TOKEN_BYTES);
-    for (let at = 0; at < count; at++) {
-      PREFIX.copy(bytes, at * TOKEN_BYTES);
+    const sealed = this.#cipher.update(plain);
+    const bytes = Buffer.alloc(count * TOKEN_BYTES, PADDED_PREFIX);
+    for (let at = 0; at < count; at++)
       sealed.copy(bytes, at * TOKEN_BYTES + PREFIX.length, at * CIPHER_BYTES, (at + 1) * CIPHER_BYTES);
-    }
     const text = bytes.toString('base64');
     return Array.from({ length: count }, (_, at) =>
       text.slice(at * BLOCK_TOKEN_LENGTH, (at + 1) * BLOCK_TOKEN_LENGTH),
@@ -60,20 +63,39 @@ export class BlockTokens {
   check(token: string, snapshotId: string, blockIndex: number, nowMs: number): TokenState {
     const bytes = Buffer.from(token, 'base64');
     if (token.length !== BLOCK_TOKEN_LENGTH || bytes.length !== TOKEN_BYTES) return TokenState.Wrong;
-    const decipher = createDecipheriv('aes-256-ecb', this.#key, null).setAutoPadding(false);
-    const plain = decipher.update(bytes.subarray(PREFIX.length));
-    const hash = hashOf(snapshotId);
-    const expiryMs = plain.readUIntBE(4, 6);
+    const plain = this.#decipher.update(bytes.subarray(PREFIX.length));
+    const expiryMs = plain.readUIntBE(INDEX_BYTES, EXPIRY_BYTES);
+    const expected = this.#template(snapshotId, expiryMs);
+    for (let unit = 0; unit < UNIT_COUNT; unit++) expected.writeUInt32BE(blockIndex, unit * UNIT_BYTES);
+    if (!plain.equals(expected)) return TokenState.Wrong;
+    return nowMs < expiryMs ? TokenState.Valid : TokenState.Expired;
+  }
+
+  /** A token before it is sealed, for index 0. */
+  #template(snapshotId: string, expiryMs: number): Buffer {
+    const plain = Buffer.alloc(CIPHER_BYTES);
+    const hash = this.#hashOf(snapshotId);
     for (let unit = 0; unit < UNIT_COUNT; unit++) {
       const offset = unit * UNIT_BYTES;
-      const part = hash.subarray(unit * HASH_PART_BYTES, (unit + 1) * HASH_PART_BYTES);
-      const isBound =
-        plain.readUInt32BE(offset) === blockIndex &&
-        plain.readUIntBE(offset + 4, 6) === expiryMs &&
-        plain.subarray(offset + 10, offset + UNIT_BYTES).equals(part);
-      if (!isBound) return TokenState.Wrong;
+      plain.writeUIntBE(expiryMs, offset + INDEX_BYTES, EXPIRY_BYTES);
+      hash.copy(
+        plain,
+        offset + INDEX_BYTES + EXPIRY_BYTES,
+        unit * HASH_PART_BYTES,
+        (unit + 1) * HASH_PART_BYTES,
+      );
     }
-    return nowMs < expiryMs ? TokenState.Valid : TokenState.Expired;
+    return plain;
+  }
+
+  #hashOf(snapshotId: string): Buffer {
+    let hash = this.#hashes.get(snapshotId);
+    if (hash === undefined) {
+      hash = createHash('sha256').update(snapshotId).digest();
+      if (this.#hashes.size >= HASHES_MAX) this.#hashes.clear();
+      this.#hashes.set(snapshotId, hash);
+    }
+    return hash;
   }
 }
 
@@ -136,8 +158,4 @@ function isAuthentic(finish: () => unknown): boolean {
 
 function derive(secret: Buffer, purpose: string): Buffer {
   return createHash('sha256').update(secret).update(purpose).digest();
-}
-
-function hashOf(snapshotId: string): Buffer {
-  return createHash('sha256').update(snapshotId).digest();
 }

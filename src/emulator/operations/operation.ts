@@ -2,6 +2,7 @@ import type { Clock } from '../../util/clock.js';
 import type { Logger } from '../../util/logger.js';
 import type { FaultRoll } from '../faults/fault-dice.js';
 import type { FaultSettings } from '../faults/settings.js';
+import type { HttpAnswer } from '../http/exchange.js';
 import type { Route } from '../routes.js';
 import type { BufferPool } from '../store/buffer-pool.js';
 import type { SnapshotRegistry } from '../snapshot-registry.js';
@@ -22,10 +23,7 @@ export interface ApiRequest {
 }
 
 /** What goes back. */
-export interface ApiAnswer {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string | number>>;
-  readonly pieces: readonly Buffer[];
+export interface ApiAnswer extends HttpAnswer {
   /** To be called when the pieces have left, or never will. */
   readonly release?: () => void;
 }
