@@ -1,0 +1,122 @@
+import { close, fdatasync, fstat, read, write, writeSync, fsync, open as openCallback } from 'node:fs';
+import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { KIB } from '../util/units.js';
+import type { StagingFile, StagingFolder } from './staging-folder.js';
+
+const openFile = promisify(openCallback);
+const closeFile = promisify(close);
+const syncData = promisify(fdatasync);
+const syncAll = promisify(fsync);
+const statFile = promisify(fstat);
+
+/** Up to here the copy into the page cache is cheaper than the way to a thread and back. */
+const AT_ONCE_BYTES_MAX = 64 * KIB;
+/** A write into the page cache that takes longer was held up by the disk. */
+const HELD_UP_MS = 4;
+/** For so long after that, writes are left to the thread pool, where they hold up nobody else. */
+const PATIENCE_MS = 250;
+
+/** A folder on a disk. Its files are the user's alone, since they are somebody's disk. */
+export class DiskFolder implements StagingFolder {
+  readonly path: string;
+
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  /** Makes the folder and those above it where they are missing, mode 0700. */
+  async make(): Promise<void> {
+    await mkdir(this.path, { recursive: true, mode: 0o700 });
+  }
+
+  async open(name: string, { create }: { readonly create: boolean }): Promise<StagingFile> {
+    const path = join(this.path, name);
+    try {
+      return new DiskFile(await openFile(path, 'r+'));
+    } catch (error) {
+      if (!create || (error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      return new DiskFile(await openFile(path, 'wx+', 0o600));
+    }
+  }
+
+  list(): Promise<readonly string[]> {
+    return readdir(this.path);
+  }
+
+  rename(from: string, to: string): Promise<void> {
+    return rename(join(this.path, from), join(this.path, to));
+  }
+
+  remove(name: string): Promise<void> {
+    return rm(join(this.path, name), { force: true });
+  }
+
+  async sync(): Promise<void> {
+    const fd = await openFile(this.path, 'r');
+    try {
+      await syncAll(fd);
+    } finally {
+      await closeFile(fd);
+    }
+  }
+}
+
+let writesHeldUpUntilMs = 0;
+
+class DiskFile implements StagingFile {
+  readonly #fd: number;
+
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  async sizeBytes(): Promise<number> {
+    return (await statFile(this.#fd)).size;
+  }
+
+  read(target: Uint8Array, position: number): Promise<number> {
+    return new Promise((resolve, reject) => {
+      const step = (done: number): void => {
+        read(this.#fd, target, done, target.length - done, position + done, (error, bytesRead) => {
+          if (error !== null) reject(error);
+          else if (bytesRead === 0 || done + bytesRead === target.length) resolve(done + bytesRead);
+          else step(done + bytesRead);
+        });
+      };
+      step(0);
+    });
+  }
+
+  write(data: Uint8Array, position: number): void | Promise<void> {
+    if (data.length > AT_ONCE_BYTES_MAX) return this.#writeInPool(data, position, 0);
+    const startMs = performance.now();
+    if (startMs < writesHeldUpUntilMs) return this.#writeInPool(data, position, 0);
+    const written = writeSync(this.#fd, data, 0, data.length, position);
+    const endMs = performance.now();
+    if (endMs - startMs > HELD_UP_MS) writesHeldUpUntilMs = endMs + PATIENCE_MS;
+    if (written < data.length) return this.#writeInPool(data, position, written);
+  }
+
+  sync(): Promise<void> {
+    return syncData(this.#fd);
+  }
+
+  close(): Promise<void> {
+    return closeFile(this.#fd);
+  }
+
+  #writeInPool(data: Uint8Array, position: number, from: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const step = (done: number): void => {
+        write(this.#fd, data, done, data.length - done, position + done, (error, written) => {
+          if (error !== null) reject(error);
+          else if (done + written >= data.length) resolve();
+          else step(done + written);
+        });
+      };
+      step(from);
+    });
+  }
+}
