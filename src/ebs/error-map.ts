@@ -66,7 +66,7 @@ function inspect(thrown: unknown): Failure {
   const inner: unknown = Array.isArray(error.errors) ? error.errors[0] : undefined;
   return {
     name: textOf(error.name) ?? 'Error',
-    text: textOf(error.Message) ?? (messageOf(thrown) || messageOf(inner)),
+    text: lineOf(textOf(error.Message) ?? textOf(error.message) ?? messageOf(inner ?? thrown)),
     status: numberOf(metadata.httpStatusCode) ?? numberOf(response.statusCode),
     reason: textOf(error.Reason),
     requestId: textOf(metadata.requestId),
@@ -235,11 +235,16 @@ function inRegion(subject: CallSubject): string {
 }
 
 // Long enough for the service's own sentences with an ARN or two, short enough for a log line.
-const QUOTED_CHARACTERS_MAX = 500;
+const LINE_CHARACTERS_MAX = 500;
+
+function lineOf(text: string): string {
+  const line = text.replace(/\s+/g, ' ').trim();
+  // What the SDK writes where the service says nothing.
+  return line === 'UnknownError' ? '' : line.slice(0, LINE_CHARACTERS_MAX);
+}
 
 function quoted(text: string): string {
-  const line = text.replace(/\s+/g, ' ').trim().slice(0, QUOTED_CHARACTERS_MAX);
-  return line === '' || line === 'UnknownError' ? '' : ` ("${line.replace(/\.+$/, '')}")`;
+  return text === '' ? '' : ` ("${text.replace(/\.+$/, '')}")`;
 }
 
 function recordOf(value: unknown): Readonly<Record<string, unknown>> {

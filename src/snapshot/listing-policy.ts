@@ -28,42 +28,50 @@ export interface Listing {
 const GROWTH = 4;
 
 /**
- * Decides what to list to find out about one block. A list call costs time in proportion to its results (10,000 take
- * some 30 ms of CPU) and the calls are limited to 50/s, so:
+ * Decides what to list to find out about one block. A list call takes time in proportion to its results (10,000 are
+ * some 30 ms of CPU), and the account has 50 calls a second:
  *
- * - when all tokens of the volume would fit into memory, every page is as long as can be: each is then listed once;
- * - when not, a lookup far from all pages gets the shortest page, since the rest would be dropped unread, and one
- *   beside a page gets one four times as long as that, so that a stream soon has pages of 10,000.
+ * - When the tokens of the whole volume would fit into memory, a lookup lists as much as one call can: all of them
+ *   together list everything once.
+ * - The less of the volume would fit, the sooner a page is dropped again, and the shorter it is: in proportion, down
+ *   to the shortest that the service allows.
+ * - Beside a page, the next one is four times as long as that one, so that a stream soon lists 10,000 at a time.
  *
  * Listings begin at multiples of their length or where a page ends, so that lookups near one another ask for the same.
  */
 export function chooseListing(question: ListingQuestion): Listing {
-  const { blockIndex, blockCount, before, after } = question;
+  const { blockIndex, before, after } = question;
   const beforeEnd = before?.endIndex ?? 0;
   if (question.bulk) return { startIndex: blockIndex, resultsMax: LIST_RESULTS_MAX };
 
-  if (blockCount * question.bytesPerBlock <= question.bytesMax) {
-    return { startIndex: gridStart(blockIndex, LIST_RESULTS_MAX, beforeEnd), resultsMax: LIST_RESULTS_MAX };
+  const alone = bounded(
+    (LIST_RESULTS_MAX * question.bytesMax) / (question.blockCount * question.bytesPerBlock),
+  );
+  const afterBefore = grown(before?.listedCount ?? 0);
+  if (afterBefore > alone && blockIndex - beforeEnd < reach(before?.listedCount ?? 0)) {
+    return { startIndex: beforeEnd, resultsMax: afterBefore };
   }
-  if (before !== undefined && blockIndex - beforeEnd < reach(before.listedCount)) {
-    return { startIndex: beforeEnd, resultsMax: grown(before.listedCount) };
+  const beforeAfter = grown(after?.listedCount ?? 0);
+  if (
+    after !== undefined &&
+    beforeAfter > alone &&
+    after.startIndex - blockIndex <= reach(after.listedCount)
+  ) {
+    const startIndex = Math.max(beforeEnd, Math.min(blockIndex, after.startIndex - beforeAfter));
+    return { startIndex, resultsMax: beforeAfter };
   }
-  if (after !== undefined && after.startIndex - blockIndex <= reach(after.listedCount)) {
-    const resultsMax = grown(after.listedCount);
-    const startIndex = Math.max(beforeEnd, Math.min(blockIndex, after.startIndex - resultsMax));
-    return { startIndex, resultsMax };
-  }
-  return { startIndex: gridStart(blockIndex, LIST_RESULTS_MIN, beforeEnd), resultsMax: LIST_RESULTS_MIN };
+  return { startIndex: Math.max(beforeEnd, blockIndex - (blockIndex % alone)), resultsMax: alone };
 }
 
-function gridStart(blockIndex: number, step: number, lowest: number): number {
-  return Math.max(lowest, blockIndex - (blockIndex % step));
-}
-
-function reach(listedCount: number): number {
-  return Math.max(LIST_RESULTS_MIN, listedCount);
+function bounded(count: number): number {
+  return Math.min(LIST_RESULTS_MAX, Math.max(LIST_RESULTS_MIN, Math.floor(count)));
 }
 
 function grown(listedCount: number): number {
-  return Math.min(LIST_RESULTS_MAX, Math.max(LIST_RESULTS_MIN, listedCount * GROWTH));
+  return bounded(listedCount * GROWTH);
+}
+
+// A block so close to a page is most likely the next one of a stream.
+function reach(listedCount: number): number {
+  return bounded(listedCount);
 }

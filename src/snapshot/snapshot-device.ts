@@ -35,7 +35,7 @@ export interface SnapshotDeviceOptions {
   readonly limiter: Limiter;
   /** Bounds the list calls that run at once. Default: 8 for this device. */
   readonly listLimiter?: Limiter;
-  /** What the tokens of listed blocks may take in memory. Default: 64 MiB. */
+  /** What the tokens of listed blocks may take in memory. Default: 32 MiB. */
   readonly tokenBytesMax?: number;
   /** Default: silent. */
   readonly logger?: Logger;

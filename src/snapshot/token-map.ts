@@ -11,7 +11,8 @@ import { PageIndex } from './page-index.js';
 import { PageLister } from './page-lister.js';
 import { BlockState, TokenPage, type BlockRun } from './token-page.js';
 
-export const DEFAULT_TOKEN_BYTES_MAX = 64 * MIB;
+/** Holds the tokens of a full volume of 150 GiB. */
+export const DEFAULT_TOKEN_BYTES_MAX = 32 * MIB;
 
 /** Tokens are renewed so long before they expire, or when a tenth of their life is left if that is less. */
 const EXPIRY_MARGIN_MS = 300_000;
@@ -26,7 +27,7 @@ export interface TokenMapOptions {
   /** Bounds the list calls that run at once. */
   readonly limiter: Limiter;
   readonly clock: Clock;
-  /** What the pages may take in memory; the one that was listed last is always kept. Default: 64 MiB. */
+  /** What the pages may take in memory; the one that was listed last is always kept. Default: 32 MiB. */
   readonly bytesMax?: number;
   /** Aborts all calls. */
   readonly signal: AbortSignal;
