@@ -1,0 +1,90 @@
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { writeFileTree } from '../fixtures/file-tree.js';
+import { makeExt4Image, makeGptImage, makeXfsImage, paddedBytes } from '../fixtures/images.js';
+import { runOnKernel } from '../fixtures/kernel.js';
+import { digestOf } from '../fixtures/nbd-agent.js';
+import { needsKernelNbd, needsPrograms } from '../fixtures/programs.js';
+import { importImage, serve } from '../fixtures/serving.js';
+import { workFolder } from '../fixtures/work-folder.js';
+
+/** On the kernel: `look DEVICE PARTITION TYPE OPTIONS NAME` leaves what it finds in files of the shared folder. */
+const LOOK = `
+look() {
+  blockdev --getsize64 --getro "$1" >"$SHARE/$5.device"
+  local source=$1
+  if [ "$2" != - ]; then source=$1p$2; fi
+  case $3 in
+    ext4) e2fsck -fn "$source" ;;
+    xfs) xfs_repair -n "$source" ;;
+  esac >"$SHARE/$5.check" 2>&1 || { cat "$SHARE/$5.check"; return 1; }
+  mount -t "$3" -o "$4" "$source" /mnt
+  cd /mnt
+  find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum >"$SHARE/$5.sums"
+  find . -type l -printf '%p -> %l\\n' | LC_ALL=C sort >"$SHARE/$5.links"
+  cd /
+  umount /mnt
+}
+read -ra devices <<<"$NBD_DEVICES"
+`;
+
+const needs = { ...needsPrograms('mke2fs', 'mkfs.xfs', 'xfs_repair', 'sfdisk'), ...needsKernelNbd() };
+
+t.test("the kernel's own nbd driver mounts served snapshots, every file equal", needs, async (t) => {
+  const folder = workFolder(t);
+  const tree = writeFileTree(join(folder, 'tree'), 'kernel-mount');
+  const ext4 = await makeExt4Image(join(folder, 'ext4'), tree.folder);
+  const xfs = await makeXfsImage(join(folder, 'xfs'), tree.folder);
+  // A read-only disk cannot replay a journal; the journals here are empty, as after a clean unmount.
+  const disks = [
+    { name: 'ext4', image: ext4, type: 'ext4', options: 'ro,noload' },
+    { name: 'xfs', image: xfs, type: 'xfs', options: 'ro,norecovery' },
+    {
+      name: 'ext4-gpt',
+      image: await makeGptImage(join(folder, 'ext4-gpt'), ext4),
+      type: 'ext4',
+      options: 'ro,noload',
+    },
+    {
+      name: 'xfs-gpt',
+      image: await makeGptImage(join(folder, 'xfs-gpt'), xfs),
+      type: 'xfs',
+      options: 'ro,norecovery',
+    },
+  ];
+  const emulator = join(folder, 'emulator');
+  const exports: string[] = [];
+  for (const { name, image } of disks) {
+    exports.push(`${name}=${await importImage(t, emulator, image.path)}`);
+  }
+  const served = await serve(t, { exports, emulator });
+
+  const share = join(folder, 'share');
+  mkdirSync(share);
+  const looks = disks.map(
+    ({ name, image, type, options }, index) =>
+      `look "\${devices[${index}]}" ${image.partition ?? '-'} ${type} ${options} ${name}`,
+  );
+  const outcome = await runOnKernel({
+    uris: disks.map(({ name }, index) => (index % 2 === 0 ? served.unix(name) : served.tcp(name))),
+    options: ['--share', share],
+    script: `${LOOK}\n${looks.join('\n')}`,
+  });
+  t.equal(outcome.status, 0, `the script ended well ${outcome.stdout}${outcome.stderr}`);
+
+  for (const { name, image } of disks) {
+    const found = (what: string): string => readFileSync(join(share, `${name}.${what}`), 'utf8');
+    t.equal(found('device'), `${paddedBytes(image.sizeBytes)}\n1\n`, `${name}: size, and read-only`);
+    t.equal(found('sums'), tree.sums, `${name}: every file`);
+    t.equal(found('links'), tree.links, `${name}: every symbolic link`);
+  }
+
+  // Once more over several connections and with larger sectors, and the disk as a whole.
+  const parallel = await runOnKernel({
+    uris: [served.unix('ext4')],
+    options: ['--client-options', '-C 4 -b 4096'],
+    script: `blockdev --getss $NBD_DEVICE; head -c ${ext4.sizeBytes} $NBD_DEVICE | sha256sum`,
+  });
+  t.equal(parallel.stdout, `4096\n${digestOf(readFileSync(ext4.path))}  -\n`, parallel.stderr);
+});
