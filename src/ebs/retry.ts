@@ -2,6 +2,8 @@ import { systemClock, type Clock } from '../util/clock.js';
 import { silentLogger, type Logger } from '../util/logger.js';
 import { attemptText, type CallSubject } from './error-text.js';
 import { EbsError, EbsErrorKind, EbsOperation } from './errors.js';
+import { NewSnapshots } from './new-snapshots.js';
+import { OperationHealth } from './operation-health.js';
 import { RetryEpisodes } from './retry-episodes.js';
 import { DEFAULT_RETRY_POLICY, RetryBudget, type RetryPolicy } from './retry-policy.js';
 import type {
@@ -56,14 +58,6 @@ export function withRetry(
   return new RetryingSnapshotApi(api, { ...DEFAULT_RETRY_POLICY, ...policy }, context);
 }
 
-/** Whether an operation works at present, as far as its calls have shown. */
-interface Health {
-  /** When the service last answered in a way that shows that it works. */
-  aliveMs: number;
-  /** The last failure since then. */
-  failure: EbsError | undefined;
-}
-
 type RetrySubject = CallSubject & { readonly operation: EbsOperation };
 
 class RetryingSnapshotApi implements SnapshotApi {
@@ -74,9 +68,8 @@ class RetryingSnapshotApi implements SnapshotApi {
   readonly #observer: RetryObserver;
   readonly #failing: RetryEpisodes;
   readonly #throttling: RetryEpisodes;
-  readonly #health = new Map<EbsOperation, Health>();
-  /** When snapshots were started; those past their grace are dropped. */
-  readonly #startedMs = new Map<string, number>();
+  readonly #health = new Map<EbsOperation, OperationHealth>();
+  readonly #newSnapshots: NewSnapshots;
 
   constructor(api: SnapshotApi, policy: RetryPolicy, context: RetryContext) {
     this.#api = api;
@@ -84,6 +77,7 @@ class RetryingSnapshotApi implements SnapshotApi {
     this.#clock = context.clock ?? systemClock;
     this.#random = context.random ?? Math.random;
     this.#observer = context.observer ?? {};
+    this.#newSnapshots = new NewSnapshots(policy.newSnapshotGraceMs);
     const logger = context.logger ?? silentLogger;
     this.#failing = new RetryEpisodes('calls to the EBS direct APIs fail', logger, this.#clock);
     this.#throttling = new RetryEpisodes('the EBS direct APIs throttle', logger, this.#clock);
@@ -109,11 +103,7 @@ class RetryingSnapshotApi implements SnapshotApi {
   async startSnapshot(request: StartSnapshotRequest, options?: CallOptions): Promise<StartedSnapshot> {
     const subject = { operation: EbsOperation.StartSnapshot, otherSnapshotId: request.parentSnapshotId };
     const started = await this.#run(subject, options, (bounds) => this.#api.startSnapshot(request, bounds));
-    const nowMs = this.#clock.nowMs();
-    for (const [snapshotId, startedMs] of this.#startedMs) {
-      if (nowMs - startedMs >= this.#policy.newSnapshotGraceMs) this.#startedMs.delete(snapshotId);
-    }
-    this.#startedMs.set(started.snapshotId, nowMs);
+    this.#newSnapshots.add(started.snapshotId, this.#clock.nowMs());
     return started;
   }
 
@@ -146,8 +136,7 @@ class RetryingSnapshotApi implements SnapshotApi {
       const timeoutMs = Math.min(remainingMs, options?.timeoutMs ?? Number.POSITIVE_INFINITY);
       try {
         const answer = await call({ ...options, timeoutMs });
-        health.aliveMs = this.#clock.nowMs();
-        health.failure = undefined;
+        health.works(this.#clock.nowMs());
         this.#observer.succeeded?.(subject.operation);
         return answer;
       } catch (error) {
@@ -163,15 +152,15 @@ class RetryingSnapshotApi implements SnapshotApi {
   async #waitAfter(
     error: EbsError,
     subject: RetrySubject,
-    health: Health,
+    health: OperationHealth,
     budget: RetryBudget,
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const nowMs = this.#clock.nowMs();
     const graceEndMs = error.kind === EbsErrorKind.NotFound ? this.#graceEndMs(subject) : undefined;
     const failed = error.retryable && !error.throttled;
-    health.failure = failed ? error : undefined;
-    if (!failed) health.aliveMs = nowMs;
+    if (failed) health.fails(error);
+    else health.works(nowMs);
     if (!error.retryable && graceEndMs === undefined) throw error;
 
     let delayMs: number | undefined;
@@ -180,7 +169,7 @@ class RetryingSnapshotApi implements SnapshotApi {
     else delayMs = budget.afterFailure(nowMs, this.#random());
     if (delayMs === undefined) throw givenUp(error, budget, nowMs);
 
-    const episodes = failed ? this.#failing : this.#throttling;
+    const episodes = error.throttled ? this.#throttling : this.#failing;
     episodes.waits(error);
     try {
       await this.#clock.sleep(delayMs, signal);
@@ -189,37 +178,27 @@ class RetryingSnapshotApi implements SnapshotApi {
     }
   }
 
-  #healthOf(operation: EbsOperation): Health {
-    let health = this.#health.get(operation);
-    if (health === undefined) {
-      health = { aliveMs: Number.NEGATIVE_INFINITY, failure: undefined };
-      this.#health.set(operation, health);
-    }
+  #healthOf(operation: EbsOperation): OperationHealth {
+    const health = this.#health.get(operation) ?? new OperationHealth();
+    this.#health.set(operation, health);
     return health;
   }
 
-  // While the service fails for everybody, a call that waited behind others has used its time up like them: a
-  // thousand of them come to their end together, rather than one batch after the other.
-  #budgetOf(subject: RetrySubject, health: Health, options: CallOptions | undefined): RetryBudget {
+  #budgetOf(subject: RetrySubject, health: OperationHealth, options: CallOptions | undefined): RetryBudget {
     const startMs = this.#clock.nowMs();
     const totalMs = options?.retryTotalMs ?? this.#policy.retryTotalMs;
-    const { failure } = health;
-    if (failure === undefined) return new RetryBudget(this.#policy, startMs, totalMs, startMs + totalMs);
     const askedMs = options?.askedMs ?? startMs;
-    const deadlineMs = Math.max(askedMs, health.aliveMs) + totalMs;
-    if (startMs < deadlineMs) return new RetryBudget(this.#policy, startMs, totalMs, deadlineMs);
-    const waited = seconds(startMs - askedMs);
-    throw copyOf(
-      failure,
-      `Cannot ${attemptText(subject)}: it waited ${waited} behind calls that failed. ${failure.message}`,
-    );
+    const deadlineMs = health.deadlineMs(startMs, askedMs, totalMs);
+    if (health.failure === undefined || startMs < deadlineMs) {
+      return new RetryBudget(this.#policy, startMs, totalMs, deadlineMs);
+    }
+    const waited = `it waited ${seconds(startMs - askedMs)} behind calls that failed`;
+    throw copyOf(health.failure, `Cannot ${attemptText(subject)}: ${waited}. ${health.failure.message}`);
   }
 
-  // [ebs: StartSnapshot] The first puts can be answered with 404 for up to two minutes.
   #graceEndMs(subject: RetrySubject): number | undefined {
-    if (subject.operation !== EbsOperation.PutSnapshotBlock) return undefined;
-    const startedMs = this.#startedMs.get(subject.snapshotId ?? '');
-    return startedMs === undefined ? undefined : startedMs + this.#policy.newSnapshotGraceMs;
+    const isPut = subject.operation === EbsOperation.PutSnapshotBlock;
+    return isPut ? this.#newSnapshots.graceEndMs(subject.snapshotId ?? '') : undefined;
   }
 }
 

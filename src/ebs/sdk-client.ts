@@ -1,48 +1,12 @@
-import type { Readable } from 'node:stream';
-import {
-  CompleteSnapshotCommand,
-  EBSClient,
-  GetSnapshotBlockCommand,
-  ListChangedBlocksCommand,
-  ListSnapshotBlocksCommand,
-  PutSnapshotBlockCommand,
-  StartSnapshotCommand,
-  type EBSClientConfig,
-} from '@aws-sdk/client-ebs';
+import { EBSClient, type EBSClientConfig } from '@aws-sdk/client-ebs';
 import { systemClock, type Clock } from '../util/clock.js';
 import { messageOf } from '../util/errors.js';
 import { silentLogger, type Logger } from '../util/logger.js';
-import { boundAnswer, type HttpAnswer } from './answer-bound.js';
-import { readBlockBody } from './block-body.js';
-import { runCall } from './call-scope.js';
-import { BLOCK_BYTES, CHECKSUM_AGGREGATION, CHECKSUM_ALGORITHM } from './constants.js';
 import { toEbsError } from './error-map.js';
-import type { CallSubject } from './error-text.js';
-import { EbsOperation } from './errors.js';
 import { instanceRegion } from './instance-region.js';
 import { withoutNodeVersionWarning } from './node-version-advice.js';
-import {
-  blockPageOf,
-  changedBlockPageOf,
-  positionParameters,
-  snapshotStatusOf,
-  startedSnapshotOf,
-} from './sdk-mapping.js';
-import type {
-  BlockPage,
-  CallOptions,
-  ChangedBlockPage,
-  CompleteSnapshotRequest,
-  GetSnapshotBlockRequest,
-  ListChangedBlocksRequest,
-  ListSnapshotBlocksRequest,
-  PutSnapshotBlockRequest,
-  ReceivedBlock,
-  SnapshotApi,
-  SnapshotStatus,
-  StartedSnapshot,
-  StartSnapshotRequest,
-} from './snapshot-api.js';
+import { SdkSnapshotApi } from './sdk-operations.js';
+import type { SnapshotApi } from './snapshot-api.js';
 
 /** Where to connect, as whom, and the bounds of each call. */
 export interface SdkClientOptions {
@@ -100,7 +64,12 @@ export async function createSdkSnapshotApi(options: SdkClientOptions): Promise<S
     client.destroy();
     throw toEbsError(error, { profile: options.profile, region });
   }
-  return new SdkSnapshotApi(client, region, options);
+  return new SdkSnapshotApi(client, {
+    clock: options.clock ?? systemClock,
+    requestTimeoutMs: options.requestTimeoutMs ?? DEFAULT_REQUEST_TIMEOUT_MS,
+    region,
+    profile: options.profile,
+  });
 }
 
 function createClient(options: SdkClientOptions, region: string | undefined): EBSClient {
@@ -136,154 +105,4 @@ function sdkLogger(logger: Logger): NonNullable<EBSClientConfig['logger']> {
   const warn = (...words: unknown[]): void =>
     logger.warn('AWS SDK', { text: words.map(messageOf).join(' ') });
   return { trace: drop, debug: drop, info: drop, warn, error: drop };
-}
-
-class SdkSnapshotApi implements SnapshotApi {
-  readonly #client: EBSClient;
-  readonly #clock: Clock;
-  readonly #requestTimeoutMs: number;
-  readonly #context: { readonly region: string; readonly profile: string | undefined };
-  #endpoint: string | undefined;
-
-  constructor(client: EBSClient, region: string, options: SdkClientOptions) {
-    this.#client = client;
-    this.#clock = options.clock ?? systemClock;
-    this.#requestTimeoutMs = options.requestTimeoutMs ?? DEFAULT_REQUEST_TIMEOUT_MS;
-    this.#context = { region, profile: options.profile };
-    client.middlewareStack.add(
-      (next) => async (call) => {
-        const { protocol, hostname, port } = call.request as RequestTarget;
-        this.#endpoint = `${protocol}//${hostname}${port === undefined ? '' : `:${port}`}`;
-        const result = await next(call);
-        boundAnswer(result.response as HttpAnswer);
-        return result;
-      },
-      { step: 'deserialize', priority: 'low', name: 'snapnbdAnswer' },
-    );
-  }
-
-  listSnapshotBlocks(request: ListSnapshotBlocksRequest, options?: CallOptions): Promise<BlockPage> {
-    const { snapshotId } = request;
-    const subject = this.#subject({ operation: EbsOperation.ListSnapshotBlocks, snapshotId });
-    const command = new ListSnapshotBlocksCommand({ SnapshotId: snapshotId, ...positionParameters(request) });
-    return this.#run(subject, options, async (abortSignal) =>
-      blockPageOf(await this.#client.send(command, { abortSignal }), subject()),
-    );
-  }
-
-  listChangedBlocks(request: ListChangedBlocksRequest, options?: CallOptions): Promise<ChangedBlockPage> {
-    const { firstSnapshotId, secondSnapshotId } = request;
-    const subject = this.#subject({
-      operation: EbsOperation.ListChangedBlocks,
-      snapshotId: secondSnapshotId,
-      otherSnapshotId: firstSnapshotId,
-    });
-    const command = new ListChangedBlocksCommand({
-      FirstSnapshotId: firstSnapshotId,
-      SecondSnapshotId: secondSnapshotId,
-      ...positionParameters(request),
-    });
-    return this.#run(subject, options, async (abortSignal) =>
-      changedBlockPageOf(await this.#client.send(command, { abortSignal }), subject()),
-    );
-  }
-
-  getSnapshotBlock(request: GetSnapshotBlockRequest, options?: CallOptions): Promise<ReceivedBlock> {
-    const { snapshotId, blockIndex } = request;
-    const subject = this.#subject({ operation: EbsOperation.GetSnapshotBlock, snapshotId, blockIndex });
-    const command = new GetSnapshotBlockCommand({
-      SnapshotId: snapshotId,
-      BlockIndex: blockIndex,
-      BlockToken: request.blockToken,
-    });
-    return this.#run(subject, options, async (abortSignal) => {
-      const answer = await this.#client.send(command, { abortSignal });
-      return {
-        bytes: await readBlockBody(answer.BlockData as Readable, abortSignal, subject),
-        declaredLengthBytes: answer.DataLength,
-        checksum: answer.Checksum,
-        checksumAlgorithm: answer.ChecksumAlgorithm,
-      };
-    });
-  }
-
-  startSnapshot(request: StartSnapshotRequest, options?: CallOptions): Promise<StartedSnapshot> {
-    const { parentSnapshotId } = request;
-    const subject = this.#subject({
-      operation: EbsOperation.StartSnapshot,
-      otherSnapshotId: parentSnapshotId,
-    });
-    const command = new StartSnapshotCommand({
-      VolumeSize: request.volumeSizeGib,
-      ParentSnapshotId: parentSnapshotId,
-      Description: request.description,
-      Tags: request.tags && Object.entries(request.tags).map(([Key, Value]) => ({ Key, Value })),
-      ClientToken: request.clientToken,
-      Encrypted: request.encrypted,
-      KmsKeyArn: request.kmsKeyArn,
-      Timeout: request.timeoutMinutes,
-    });
-    return this.#run(subject, options, async (abortSignal) =>
-      startedSnapshotOf(await this.#client.send(command, { abortSignal }), subject()),
-    );
-  }
-
-  putSnapshotBlock(request: PutSnapshotBlockRequest, options?: CallOptions): Promise<void> {
-    const { snapshotId, blockIndex } = request;
-    const subject = this.#subject({ operation: EbsOperation.PutSnapshotBlock, snapshotId, blockIndex });
-    const command = new PutSnapshotBlockCommand({
-      SnapshotId: snapshotId,
-      BlockIndex: blockIndex,
-      BlockData: request.bytes,
-      DataLength: BLOCK_BYTES,
-      Checksum: request.checksum,
-      ChecksumAlgorithm: CHECKSUM_ALGORITHM,
-      Progress: request.progressPercent,
-    });
-    return this.#run(subject, options, async (abortSignal) => {
-      await this.#client.send(command, { abortSignal });
-    });
-  }
-
-  completeSnapshot(request: CompleteSnapshotRequest, options?: CallOptions): Promise<SnapshotStatus> {
-    const { snapshotId, checksum } = request;
-    const subject = this.#subject({ operation: EbsOperation.CompleteSnapshot, snapshotId });
-    const linear = {
-      ChecksumAlgorithm: CHECKSUM_ALGORITHM,
-      ChecksumAggregationMethod: CHECKSUM_AGGREGATION,
-    } as const;
-    const command = new CompleteSnapshotCommand({
-      SnapshotId: snapshotId,
-      ChangedBlocksCount: request.changedBlocksCount,
-      ...(checksum === undefined ? {} : { Checksum: checksum, ...linear }),
-    });
-    return this.#run(subject, options, async (abortSignal) =>
-      snapshotStatusOf((await this.#client.send(command, { abortSignal })).Status, subject()),
-    );
-  }
-
-  close(): void {
-    this.#client.destroy();
-  }
-
-  // Asked when a call fails, for only then is it known where the request went.
-  #subject(subject: CallSubject): () => CallSubject {
-    return () => ({ ...subject, ...this.#context, endpoint: this.#endpoint });
-  }
-
-  #run<T>(
-    subject: () => CallSubject,
-    options: CallOptions | undefined,
-    call: (signal: AbortSignal) => Promise<T>,
-  ): Promise<T> {
-    const timeoutMs = Math.min(this.#requestTimeoutMs, options?.timeoutMs ?? Number.POSITIVE_INFINITY);
-    return runCall({ clock: this.#clock, timeoutMs, signal: options?.signal, subject }, call);
-  }
-}
-
-/** The part of the SDK's request that says where it goes. */
-interface RequestTarget {
-  readonly protocol: string;
-  readonly hostname: string;
-  readonly port?: number;
 }

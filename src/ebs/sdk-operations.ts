@@ -1,0 +1,197 @@
+import type { Readable } from 'node:stream';
+import {
+  CompleteSnapshotCommand,
+  GetSnapshotBlockCommand,
+  ListChangedBlocksCommand,
+  ListSnapshotBlocksCommand,
+  PutSnapshotBlockCommand,
+  StartSnapshotCommand,
+  type EBSClient,
+} from '@aws-sdk/client-ebs';
+import type { Clock } from '../util/clock.js';
+import { boundAnswer, type HttpAnswer } from './answer-bound.js';
+import { readBlockBody } from './block-body.js';
+import { runCall } from './call-scope.js';
+import { BLOCK_BYTES, CHECKSUM_AGGREGATION, CHECKSUM_ALGORITHM } from './constants.js';
+import type { CallSubject } from './error-text.js';
+import { EbsOperation } from './errors.js';
+import {
+  blockPageOf,
+  changedBlockPageOf,
+  positionParameters,
+  snapshotStatusOf,
+  startedSnapshotOf,
+} from './sdk-mapping.js';
+import type {
+  BlockPage,
+  CallOptions,
+  ChangedBlockPage,
+  CompleteSnapshotRequest,
+  GetSnapshotBlockRequest,
+  ListChangedBlocksRequest,
+  ListSnapshotBlocksRequest,
+  PutSnapshotBlockRequest,
+  ReceivedBlock,
+  SnapshotApi,
+  SnapshotStatus,
+  StartedSnapshot,
+  StartSnapshotRequest,
+} from './snapshot-api.js';
+
+/** What the calls need beside the SDK's client. */
+export interface SdkCallContext {
+  readonly clock: Clock;
+  /** From the start of a call to the last byte of its answer. */
+  readonly requestTimeoutMs: number;
+  readonly region: string;
+  readonly profile: string | undefined;
+}
+
+/** The six operations as commands of the SDK; see `createSdkSnapshotApi`. */
+export class SdkSnapshotApi implements SnapshotApi {
+  readonly #client: EBSClient;
+  readonly #context: SdkCallContext;
+  #endpoint: string | undefined;
+
+  constructor(client: EBSClient, context: SdkCallContext) {
+    this.#client = client;
+    this.#context = context;
+    client.middlewareStack.add(
+      (next) => async (call) => {
+        const { protocol, hostname, port } = call.request as RequestTarget;
+        this.#endpoint = `${protocol}//${hostname}${port === undefined ? '' : `:${port}`}`;
+        const result = await next(call);
+        boundAnswer(result.response as HttpAnswer);
+        return result;
+      },
+      { step: 'deserialize', priority: 'low', name: 'snapnbdAnswer' },
+    );
+  }
+
+  listSnapshotBlocks(request: ListSnapshotBlocksRequest, options?: CallOptions): Promise<BlockPage> {
+    const { snapshotId } = request;
+    const subject = this.#subject({ operation: EbsOperation.ListSnapshotBlocks, snapshotId });
+    const command = new ListSnapshotBlocksCommand({ SnapshotId: snapshotId, ...positionParameters(request) });
+    return this.#run(subject, options, async (abortSignal) =>
+      blockPageOf(await this.#client.send(command, { abortSignal }), subject()),
+    );
+  }
+
+  listChangedBlocks(request: ListChangedBlocksRequest, options?: CallOptions): Promise<ChangedBlockPage> {
+    const { firstSnapshotId, secondSnapshotId } = request;
+    const subject = this.#subject({
+      operation: EbsOperation.ListChangedBlocks,
+      snapshotId: secondSnapshotId,
+      otherSnapshotId: firstSnapshotId,
+    });
+    const command = new ListChangedBlocksCommand({
+      FirstSnapshotId: firstSnapshotId,
+      SecondSnapshotId: secondSnapshotId,
+      ...positionParameters(request),
+    });
+    return this.#run(subject, options, async (abortSignal) =>
+      changedBlockPageOf(await this.#client.send(command, { abortSignal }), subject()),
+    );
+  }
+
+  getSnapshotBlock(request: GetSnapshotBlockRequest, options?: CallOptions): Promise<ReceivedBlock> {
+    const { snapshotId, blockIndex } = request;
+    const subject = this.#subject({ operation: EbsOperation.GetSnapshotBlock, snapshotId, blockIndex });
+    const command = new GetSnapshotBlockCommand({
+      SnapshotId: snapshotId,
+      BlockIndex: blockIndex,
+      BlockToken: request.blockToken,
+    });
+    return this.#run(subject, options, async (abortSignal) => {
+      const answer = await this.#client.send(command, { abortSignal });
+      return {
+        bytes: await readBlockBody(answer.BlockData as Readable, abortSignal, subject),
+        declaredLengthBytes: answer.DataLength,
+        checksum: answer.Checksum,
+        checksumAlgorithm: answer.ChecksumAlgorithm,
+      };
+    });
+  }
+
+  startSnapshot(request: StartSnapshotRequest, options?: CallOptions): Promise<StartedSnapshot> {
+    const { parentSnapshotId } = request;
+    const subject = this.#subject({
+      operation: EbsOperation.StartSnapshot,
+      otherSnapshotId: parentSnapshotId,
+    });
+    const command = new StartSnapshotCommand({
+      VolumeSize: request.volumeSizeGib,
+      ParentSnapshotId: parentSnapshotId,
+      Description: request.description,
+      Tags: request.tags && Object.entries(request.tags).map(([Key, Value]) => ({ Key, Value })),
+      ClientToken: request.clientToken,
+      Encrypted: request.encrypted,
+      KmsKeyArn: request.kmsKeyArn,
+      Timeout: request.timeoutMinutes,
+    });
+    return this.#run(subject, options, async (abortSignal) =>
+      startedSnapshotOf(await this.#client.send(command, { abortSignal }), subject()),
+    );
+  }
+
+  putSnapshotBlock(request: PutSnapshotBlockRequest, options?: CallOptions): Promise<void> {
+    const { snapshotId, blockIndex } = request;
+    const subject = this.#subject({ operation: EbsOperation.PutSnapshotBlock, snapshotId, blockIndex });
+    const command = new PutSnapshotBlockCommand({
+      SnapshotId: snapshotId,
+      BlockIndex: blockIndex,
+      BlockData: request.bytes,
+      DataLength: BLOCK_BYTES,
+      Checksum: request.checksum,
+      ChecksumAlgorithm: CHECKSUM_ALGORITHM,
+      Progress: request.progressPercent,
+    });
+    return this.#run(subject, options, async (abortSignal) => {
+      await this.#client.send(command, { abortSignal });
+    });
+  }
+
+  completeSnapshot(request: CompleteSnapshotRequest, options?: CallOptions): Promise<SnapshotStatus> {
+    const { snapshotId, checksum } = request;
+    const subject = this.#subject({ operation: EbsOperation.CompleteSnapshot, snapshotId });
+    const linear = {
+      ChecksumAlgorithm: CHECKSUM_ALGORITHM,
+      ChecksumAggregationMethod: CHECKSUM_AGGREGATION,
+    } as const;
+    const command = new CompleteSnapshotCommand({
+      SnapshotId: snapshotId,
+      ChangedBlocksCount: request.changedBlocksCount,
+      ...(checksum === undefined ? {} : { Checksum: checksum, ...linear }),
+    });
+    return this.#run(subject, options, async (abortSignal) =>
+      snapshotStatusOf((await this.#client.send(command, { abortSignal })).Status, subject()),
+    );
+  }
+
+  close(): void {
+    this.#client.destroy();
+  }
+
+  // Asked when a call fails, for only then is it known where the request went.
+  #subject(subject: CallSubject): () => CallSubject {
+    const { region, profile } = this.#context;
+    return () => ({ ...subject, region, profile, endpoint: this.#endpoint });
+  }
+
+  #run<T>(
+    subject: () => CallSubject,
+    options: CallOptions | undefined,
+    call: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const { clock, requestTimeoutMs } = this.#context;
+    const timeoutMs = Math.min(requestTimeoutMs, options?.timeoutMs ?? Number.POSITIVE_INFINITY);
+    return runCall({ clock, timeoutMs, signal: options?.signal, subject }, call);
+  }
+}
+
+/** The part of the SDK's request that says where it goes. */
+interface RequestTarget {
+  readonly protocol: string;
+  readonly hostname: string;
+  readonly port?: number;
+}
