@@ -2,7 +2,6 @@ import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BLOCK_BYTES } from '../../ebs/constants.js';
-import { blockChecksum } from '../../ebs/checksum.js';
 import { RECORD_BYTES, decodeRecord, encodeRecord, type BlockRecord } from './block-records.js';
 import { readFully, readSome, writeFully } from './file-io.js';
 import { SnapshotFile } from './layout.js';
@@ -86,10 +85,11 @@ export class PendingBlocks {
     }
   }
 
-  /** Waits for the puts under way, and makes every block durable. */
+  /** Waits for the puts under way, and makes every block durable, also against the loss of power. */
   async sync(): Promise<void> {
     await Promise.allSettled(this.#underWay.values());
     await this.#blocks.datasync();
+    await this.#records.datasync();
   }
 
   /** The GiB in which blocks were put, ascending. */
@@ -100,6 +100,7 @@ export class PendingBlocks {
   /** The records of one GiB, ascending by block. @throws when one cannot be read. */
   async *recordsOf(pageIndex: number): AsyncGenerator<SlotEntry & { readonly record: BlockRecord }> {
     const entries = this.#slots.entries(pageIndex);
+    if (entries.length === 0) return;
     const window = await this.#readWindow(entries);
     for (const entry of entries) {
       const bytes = window?.bytes ?? (await this.#readRecords(entry.slot, 1));
@@ -128,28 +129,6 @@ export class PendingBlocks {
     const bytes = Buffer.alloc(count * RECORD_BYTES);
     await readFully(this.#records.fd, bytes, firstSlot * RECORD_BYTES);
     return bytes;
-  }
-
-  /**
-   * Reads every block and forgets those that do not have their checksum: what a machine that lost its power had
-   * not written yet. Returns how many were forgotten.
-   */
-  async verify(): Promise<number> {
-    let forgottenCount = 0;
-    const bytes = Buffer.alloc(BLOCK_BYTES);
-    for (const pageIndex of this.pageIndexes()) {
-      for await (const { blockIndex, slot, record } of this.recordsOf(pageIndex)) {
-        if (record.isZero) continue;
-        const count = await readSome(this.#blocks.fd, bytes, slot * BLOCK_BYTES);
-        if (count === BLOCK_BYTES && (await blockChecksum(bytes)) === record.digest.toString('base64'))
-          continue;
-        this.#slots.delete(blockIndex);
-        await writeFully(this.#records.fd, Buffer.alloc(RECORD_BYTES), slot * RECORD_BYTES);
-        this.#free.push(slot);
-        forgottenCount += 1;
-      }
-    }
-    return forgottenCount;
   }
 
   async close(): Promise<void> {
