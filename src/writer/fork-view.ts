@@ -10,6 +10,7 @@ import {
 } from '../device/block-device.js';
 import { DeviceErrno, DeviceError } from '../device/device-error.js';
 import { ExtentListBuilder, HOLE_FLAGS } from '../device/extent-list.js';
+import { BLOCK_BYTES } from '../ebs/constants.js';
 import { messageOf } from '../util/errors.js';
 import type { DataFiles } from './data-files.js';
 import type { Layer } from './layer.js';
@@ -58,6 +59,11 @@ export class ForkView {
       }
     }
     return this.#hold(fetchAll(pieces, this.base, options));
+  }
+
+  /** A whole block of the API. */
+  async readBlock(block: number): Promise<ReadResult> {
+    return this.read(block * BLOCK_BYTES, BLOCK_BYTES);
   }
 
   /** See {@link BlockDevice.readInto}. */

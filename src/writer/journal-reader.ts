@@ -48,7 +48,7 @@ export class FrameReader {
   /** The next frame, or undefined where no whole one follows. */
   async next(): Promise<DecodedFrame | undefined> {
     const frame = await this.#frameAt(this.#end);
-    if (frame === undefined || frame.frameNumber !== this.#nextFrame) return undefined;
+    if (frame?.frameNumber !== this.#nextFrame) return undefined;
     if (this.#fileId !== undefined && frame.fileId !== this.#fileId) return undefined;
     this.#fileId = frame.fileId;
     this.#end += frame.end;

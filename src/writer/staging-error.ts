@@ -7,5 +7,5 @@ export class JournalError extends SnapnbdError {
 
 /** A commit cannot be made, or not finished. */
 export class CommitError extends SnapnbdError {
-  override readonly name = 'CommitError';
+  override readonly name: string = 'CommitError';
 }

@@ -1,0 +1,108 @@
+import type { ReadResult } from '../device/block-device.js';
+import { blockChecksum, ZERO_BLOCK_CHECKSUM } from '../ebs/checksum.js';
+import { BLOCK_BYTES } from '../ebs/constants.js';
+import type { Clock } from '../util/clock.js';
+import type { SnapshotApi } from '../ebs/snapshot-api.js';
+import { callPending, type StartedSnapshotOf } from './pending-snapshot.js';
+import type { PutPacer } from './put-pacer.js';
+
+const ZERO_BLOCK = Buffer.alloc(BLOCK_BYTES);
+
+/** What puts go through. */
+export interface PutContext {
+  readonly api: SnapshotApi;
+  readonly clock: Clock;
+  readonly pacer: PutPacer;
+  /** Puts under way at once: each holds a block in memory. */
+  readonly inFlightMax: number;
+}
+
+/** What to do for one put. */
+export interface PutTask {
+  /** The block's bytes, all of them. */
+  read(block: number): Promise<ReadResult>;
+  /** Asked for a block of zeros. */
+  costsNothing(block: number): Promise<boolean>;
+  /** The block was put; `digest` is its SHA-256. */
+  done(block: number, digest: Buffer): void | Promise<void>;
+}
+
+/**
+ * Puts blocks to a pending snapshot, several at once. When one fails, those under way are waited for.
+ *
+ * @returns how many were put.
+ * @throws the first error; {SnapshotLostError} when the snapshot is gone; the signal's reason.
+ */
+export async function putBlocks(
+  blocks: { next(): IteratorResult<number, unknown> | Promise<IteratorResult<number, unknown>> },
+  pending: StartedSnapshotOf,
+  task: PutTask,
+  context: PutContext,
+  signal: AbortSignal,
+): Promise<number> {
+  const failure = new AbortController();
+  const stop = AbortSignal.any([signal, failure.signal]);
+  let putCount = 0;
+  const work = async (): Promise<void> => {
+    for (;;) {
+      stop.throwIfAborted();
+      const next = await blocks.next();
+      if (next.done === true) return;
+      if (await putBlock(next.value, pending, task, context, stop)) putCount += 1;
+    }
+  };
+  const workers = Array.from({ length: context.inFlightMax }, () =>
+    work().catch((error: unknown) => {
+      failure.abort(error);
+    }),
+  );
+  await Promise.all(workers);
+  signal.throwIfAborted();
+  if (failure.signal.aborted) throw failure.signal.reason;
+  return putCount;
+}
+
+async function putBlock(
+  block: number,
+  pending: StartedSnapshotOf,
+  task: PutTask,
+  { api, clock, pacer }: PutContext,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const bytes = joinBlock(await task.read(block));
+  const isZeros = isZeroBlock(bytes);
+  if (isZeros && (await task.costsNothing(block))) return false;
+  const checksum = isZeros ? ZERO_BLOCK_CHECKSUM : await blockChecksum(bytes);
+  await pacer.turn(signal);
+  // [ebs: PutSnapshotBlock]
+  const request = { snapshotId: pending.snapshotId, blockIndex: block, bytes, checksum };
+  await callPending(pending, clock, signal, () => api.putSnapshotBlock(request, { signal }));
+  await task.done(block, Buffer.from(checksum, 'base64'));
+  return true;
+}
+
+/** True when all bytes of a block are zeros. */
+export function isZeroBlock(bytes: Buffer): boolean {
+  return bytes.equals(ZERO_BLOCK);
+}
+
+/** The pieces of a block as one, which nobody may change. */
+export function joinBlock(result: ReadResult): Buffer {
+  const [only] = result;
+  if (result.length === 1 && only !== undefined) {
+    if ('zeroBytes' in only) return ZERO_BLOCK;
+    return Buffer.from(only.buffer, only.byteOffset, only.byteLength);
+  }
+  const bytes = Buffer.allocUnsafe(BLOCK_BYTES);
+  let at = 0;
+  for (const chunk of result) {
+    if ('zeroBytes' in chunk) {
+      bytes.fill(0, at, at + chunk.zeroBytes);
+      at += chunk.zeroBytes;
+    } else {
+      bytes.set(chunk, at);
+      at += chunk.length;
+    }
+  }
+  return bytes;
+}

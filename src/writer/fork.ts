@@ -1,0 +1,222 @@
+import type { BlockDevice } from '../device/block-device.js';
+import { DeviceErrno, DeviceError } from '../device/device-error.js';
+import { MemoryDevice } from '../device/memory-device.js';
+import type { SnapshotApi } from '../ebs/snapshot-api.js';
+import type { Clock } from '../util/clock.js';
+import { messageOf } from '../util/errors.js';
+import type { Logger } from '../util/logger.js';
+import { BackgroundPuts } from './background-puts.js';
+import { commitFrozen, type CommitProgress } from './commit.js';
+import type { CommitWishes, ForkOrigin } from './fork-facts.js';
+import { ForkDevice } from './fork-device.js';
+import { ForkStore, type ForkStoreOptions } from './fork-store.js';
+import { PutPacer } from './put-pacer.js';
+
+/** When a flush is answered. */
+export const Durability = {
+  /** When data and journal are on the disk here. */
+  Local: 'local',
+  /** When the pending snapshot has every block as well. */
+  Remote: 'remote',
+} as const;
+export type Durability = (typeof Durability)[keyof typeof Durability];
+
+/** How long a block has to be left alone before it is put. */
+const QUIET_MS = 60_000;
+/** Each put under way holds a block: 32 MiB. */
+const PUTS_IN_FLIGHT_MAX = 64;
+
+export interface ForkOptions extends ForkStoreOptions {
+  readonly api: SnapshotApi;
+  readonly logger: Logger;
+  /** Opens a snapshot that can be read. */
+  readonly openBase: (snapshotId: string) => Promise<BlockDevice>;
+  /** Puts a second, at most. Default: what the account allows. */
+  readonly putsPerSecond?: number | undefined;
+  /** Default: 64. */
+  readonly inFlightMax?: number | undefined;
+  /** Default: local. */
+  readonly durability?: Durability | undefined;
+  /** Puts blocks that have been quiet for a minute. Default: false. */
+  readonly putsQuietBlocks?: boolean;
+}
+
+/** What a commit is asked for. */
+export interface CommitRequest {
+  /** Default: that of the pending snapshot, if one was begun, else none. */
+  readonly description?: string | undefined;
+  readonly tags?: Readonly<Record<string, string>> | undefined;
+  readonly onProgress?: ((progress: CommitProgress) => void) | undefined;
+  /** Return as soon as the service has accepted the snapshot; the rest goes on. Default: false. */
+  readonly noWait?: boolean | undefined;
+}
+
+/** What came of a commit. */
+export interface CommitResult {
+  readonly snapshotId: string;
+  /** False when there was nothing to commit: the snapshot is the one that the disk is based on. */
+  readonly isNew: boolean;
+  /** True when an earlier commit was finished, which had broken off: later changes are not in it. */
+  readonly wasResumed: boolean;
+}
+
+/** A fork in use: the disk, and the way from what was written to a snapshot. */
+export class Fork {
+  readonly device: ForkDevice;
+  readonly store: ForkStore;
+  readonly #options: ForkOptions;
+  readonly #pacer: PutPacer;
+  readonly #background: BackgroundPuts;
+  readonly #stop = new AbortController();
+  #commit: Promise<unknown> | undefined;
+
+  private constructor(options: ForkOptions, store: ForkStore, base: BlockDevice) {
+    this.#options = options;
+    this.store = store;
+    this.device = new ForkDevice(store, base);
+    this.#pacer = new PutPacer(options.clock, options.putsPerSecond ?? Number.POSITIVE_INFINITY);
+    this.#background = new BackgroundPuts({
+      ...this.#context,
+      wishes: { description: '', tags: {} },
+      quietMs: QUIET_MS,
+    });
+    const isRemote = options.durability === Durability.Remote;
+    if (isRemote || options.putsQuietBlocks === true) {
+      this.device.observer = {
+        changed: (startBlock, endBlock) => this.#background.changed(startBlock, endBlock),
+        ...(isRemote ? { flushed: () => this.#putFlushed() } : {}),
+      };
+    }
+    if (options.putsQuietBlocks === true) this.#background.start();
+  }
+
+  /**
+   * Makes a fork in a folder that has none.
+   *
+   * @param base what it begins with, which it closes; it has the size of the origin.
+   */
+  static async create(options: ForkOptions, origin: ForkOrigin, base: BlockDevice): Promise<Fork> {
+    return new Fork(options, await ForkStore.create(options, origin), base);
+  }
+
+  /** @throws {JournalError} when the journal is damaged; ENOENT when there is no fork; what `openBase` throws. */
+  static async open(options: ForkOptions): Promise<Fork> {
+    const store = await ForkStore.open(options);
+    try {
+      const { baseSnapshotId, origin } = store.state;
+      const base =
+        baseSnapshotId === undefined
+          ? new MemoryDevice(origin.sizeBytes)
+          : await options.openBase(baseSnapshotId);
+      return new Fork(options, store, base);
+    } catch (error) {
+      await store.close();
+      throw error;
+    }
+  }
+
+  /** True while a commit goes on, or has to be finished. */
+  get isCommitting(): boolean {
+    return this.store.state.frozen !== undefined;
+  }
+
+  /**
+   * Makes a snapshot of the disk as it is now, or finishes the one that broke off. The disk can be written meanwhile; what
+   * is written goes into the next one.
+   *
+   * @throws {CommitError}, {EbsError}, {DeviceError}; it may be called again.
+   */
+  async commit(request: CommitRequest = {}): Promise<CommitResult> {
+    while (this.#commit !== undefined) await this.#commit.catch(() => undefined);
+    this.#stop.signal.throwIfAborted();
+    const accepted: { resolve?: (snapshotId: string) => void } = {};
+    const acceptance = new Promise<string>((resolve) => {
+      accepted.resolve = resolve;
+    });
+    let wasResumed = false;
+    const run = this.#run(request, (snapshotId, isResumed) => {
+      wasResumed = isResumed;
+      accepted.resolve?.(snapshotId);
+    }).finally(() => {
+      this.#commit = undefined;
+    });
+    this.#commit = run;
+    if (request.noWait !== true) return run;
+    const early = acceptance.then((snapshotId) => ({ snapshotId, isNew: true, wasResumed }));
+    run.catch((error: unknown) => {
+      this.#options.logger.warn('a commit has to be finished later', { error: messageOf(error) });
+    });
+    return Promise.race([run, early]);
+  }
+
+  /** Stops what goes on, makes everything durable, lets go of everything. A commit that goes on is finished later. */
+  async close(): Promise<void> {
+    this.#stop.abort(new Error('the fork is closed'));
+    await this.#background.close();
+    await this.#commit?.catch(() => undefined);
+    await this.device.close();
+  }
+
+  async #run(
+    request: CommitRequest,
+    isAccepted: (snapshotId: string, wasResumed: boolean) => void,
+  ): Promise<CommitResult> {
+    const { state } = this.store;
+    const wasResumed = state.frozen !== undefined;
+    await this.#background.pause();
+    try {
+      if (!wasResumed) {
+        const { baseSnapshotId } = state;
+        // What was flushed is in it, and nothing half: the freeze waits for requests under way, and flushes.
+        if (state.active.isEmpty && baseSnapshotId !== undefined) {
+          return { snapshotId: baseSnapshotId, isNew: false, wasResumed };
+        }
+        await this.device.freeze(this.#wishesOf(request));
+      }
+      const context = { ...this.#context, onProgress: request.onProgress ?? ((): void => undefined) };
+      const snapshotId = await commitFrozen(context, this.#stop.signal, (id) => isAccepted(id, wasResumed));
+      return { snapshotId, isNew: true, wasResumed };
+    } finally {
+      if (!this.#stop.signal.aborted) this.#background.resume();
+    }
+  }
+
+  #wishesOf({ description, tags }: CommitRequest): CommitWishes {
+    const { pending } = this.store.state.active;
+    return { description: description ?? pending?.description ?? '', tags: tags ?? pending?.tags ?? {} };
+  }
+
+  get #context(): {
+    readonly api: SnapshotApi;
+    readonly store: ForkStore;
+    readonly clock: Clock;
+    readonly logger: Logger;
+    readonly device: ForkDevice;
+    readonly openBase: (snapshotId: string) => Promise<BlockDevice>;
+    readonly pacer: PutPacer;
+    readonly inFlightMax: number;
+  } {
+    const { api, clock, logger, openBase, inFlightMax } = this.#options;
+    const { store, device } = this;
+    return {
+      api,
+      store,
+      clock,
+      logger,
+      device,
+      openBase,
+      pacer: this.#pacer,
+      inFlightMax: inFlightMax ?? PUTS_IN_FLIGHT_MAX,
+    };
+  }
+
+  async #putFlushed(): Promise<void> {
+    try {
+      await this.#background.putAll();
+    } catch (error) {
+      throw new DeviceError(DeviceErrno.EIO, `Cannot flush to the snapshot: ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
+  }
+}
