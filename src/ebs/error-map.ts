@@ -74,7 +74,8 @@ const REASON_TEXTS: Partial<Readonly<Record<EbsErrorKind, ReasonText>>> = {
   [EbsErrorKind.AccessDenied]: ({ text }) =>
     `access${KEY_TEXT.test(text) ? " to the snapshot's encryption key" : ''} was denied${quoted(text)}`,
   [EbsErrorKind.ExpiredCredentials]: ({ text }) => `the AWS credentials have expired${quoted(text)}`,
-  [EbsErrorKind.NoCredentials]: ({ text }) => `no AWS credentials were found${quoted(text)}`,
+  [EbsErrorKind.NoCredentials]: ({ text }, { profile }) =>
+    `no AWS credentials were found${profile === undefined ? '' : ` by the profile "${profile}"`}${quoted(text)}`,
   [EbsErrorKind.InvalidCredentials]: ({ text }) =>
     `the service does not accept the AWS credentials${quoted(text)}`,
   [EbsErrorKind.ClockSkew]: ({ text }) => `the clock of this machine is wrong${quoted(text)}`,

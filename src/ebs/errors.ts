@@ -135,3 +135,14 @@ export class EbsError extends SnapnbdError {
 export function isEbsError(thrown: unknown, kind: EbsErrorKind): thrown is EbsError {
   return thrown instanceof EbsError && thrown.kind === kind;
 }
+
+/** The same failure in other words. Its cause is the one that is copied. */
+export function copyOfError(
+  error: EbsError,
+  message: string,
+  changes: Pick<EbsErrorDetails, 'retryable'> = {},
+): EbsError {
+  const { kind, retryable, operation, status, serviceError, reason, requestId } = error;
+  const details = { kind, retryable, operation, status, serviceError, reason, requestId, cause: error };
+  return new EbsError(message, { ...details, ...changes });
+}

@@ -1,7 +1,7 @@
 import { systemClock, type Clock } from '../util/clock.js';
 import { silentLogger, type Logger } from '../util/logger.js';
 import { attemptText, type CallSubject } from './error-text.js';
-import { EbsError, EbsErrorKind, EbsOperation } from './errors.js';
+import { copyOfError, EbsError, EbsErrorKind, EbsOperation } from './errors.js';
 import { NewSnapshots } from './new-snapshots.js';
 import { OperationHealth } from './operation-health.js';
 import { RetryEpisodes } from './retry-episodes.js';
@@ -193,7 +193,7 @@ class RetryingSnapshotApi implements SnapshotApi {
       return new RetryBudget(this.#policy, startMs, totalMs, deadlineMs);
     }
     const waited = `it waited ${seconds(startMs - askedMs)} behind calls that failed`;
-    throw copyOf(health.failure, `Cannot ${attemptText(subject)}: ${waited}. ${health.failure.message}`);
+    throw copyOfError(health.failure, `Cannot ${attemptText(subject)}: ${waited}. ${health.failure.message}`);
   }
 
   #graceEndMs(subject: RetrySubject): number | undefined {
@@ -204,21 +204,10 @@ class RetryingSnapshotApi implements SnapshotApi {
 
 function givenUp(error: EbsError, budget: RetryBudget, nowMs: number): EbsError {
   const tries = `${budget.triesCount} ${budget.triesCount === 1 ? 'try' : 'tries'}`;
-  return copyOf(error, `${error.message} (Given up after ${tries} in ${seconds(budget.elapsedMs(nowMs))}.)`);
-}
-
-function copyOf(error: EbsError, message: string): EbsError {
-  const { kind, retryable, operation, status, serviceError, reason, requestId } = error;
-  return new EbsError(message, {
-    kind,
-    retryable,
-    operation,
-    status,
-    serviceError,
-    reason,
-    requestId,
-    cause: error,
-  });
+  return copyOfError(
+    error,
+    `${error.message} (Given up after ${tries} in ${seconds(budget.elapsedMs(nowMs))}.)`,
+  );
 }
 
 function seconds(durationMs: number): string {

@@ -2,6 +2,7 @@ import { EBSClient, type EBSClientConfig } from '@aws-sdk/client-ebs';
 import { systemClock, type Clock } from '../util/clock.js';
 import { messageOf } from '../util/errors.js';
 import { silentLogger, type Logger } from '../util/logger.js';
+import { CredentialRenewal } from './credential-renewal.js';
 import { toEbsError } from './error-map.js';
 import { instanceRegion } from './instance-region.js';
 import { withoutNodeVersionWarning } from './node-version-advice.js';
@@ -17,7 +18,7 @@ export interface SdkClientOptions {
   /** Default: AWS_ENDPOINT_URL_EBS, AWS_ENDPOINT_URL, the profile's, the region's own. */
   readonly endpointUrl?: string | undefined;
   /** Default: the SDK's chain: the environment, the shared config files, SSO, a process, the container, the instance. */
-  readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string };
+  readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string } | undefined;
   /** How many calls will be under way at once: so many idle connections are kept open. At least 1. */
   readonly inFlightMax: number;
   /** Default: 3000. */
@@ -36,6 +37,8 @@ export const DEFAULT_REQUEST_TIMEOUT_MS = 15_000;
 // Listing goes on beside the fetching of blocks, under its own bound.
 const SPARE_SOCKETS = 16;
 const KEEP_ALIVE_PROBE_MS = 15_000;
+// Passed on by the client to whatever looks credentials up, which would else keep what the files once said.
+const READ_FILES_AGAIN = { ignoreCache: true };
 const SDK_REGION_MISSING = 'Region is missing';
 
 /**
@@ -64,8 +67,10 @@ export async function createSdkSnapshotApi(options: SdkClientOptions): Promise<S
     client.destroy();
     throw toEbsError(error, { profile: options.profile, region });
   }
+  const { clock = systemClock, logger = silentLogger } = options;
   return new SdkSnapshotApi(client, {
-    clock: options.clock ?? systemClock,
+    clock,
+    credentials: new CredentialRenewal(client.config.credentials, clock, logger),
     requestTimeoutMs: options.requestTimeoutMs ?? DEFAULT_REQUEST_TIMEOUT_MS,
     region,
     profile: options.profile,
@@ -86,6 +91,7 @@ function createClient(options: SdkClientOptions, region: string | undefined): EB
     // [ebs: Retry] The one retry policy is in retry.ts.
     maxAttempts: 1,
     logger: sdkLogger(logger),
+    ...READ_FILES_AGAIN,
     ...(region === undefined ? {} : { region }),
     ...(options.profile === undefined ? {} : { profile: options.profile }),
     ...(options.endpointUrl === undefined ? {} : { endpoint: options.endpointUrl }),

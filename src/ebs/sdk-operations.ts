@@ -13,8 +13,9 @@ import { boundAnswer, type HttpAnswer } from './answer-bound.js';
 import { readBlockBody } from './block-body.js';
 import { runCall } from './call-scope.js';
 import { BLOCK_BYTES, CHECKSUM_AGGREGATION, CHECKSUM_ALGORITHM } from './constants.js';
+import type { CredentialRenewal } from './credential-renewal.js';
 import type { CallSubject } from './error-text.js';
-import { EbsOperation } from './errors.js';
+import { copyOfError, EbsErrorKind, EbsOperation, isEbsError } from './errors.js';
 import {
   blockPageOf,
   changedBlockPageOf,
@@ -45,6 +46,7 @@ export interface SdkCallContext {
   readonly requestTimeoutMs: number;
   readonly region: string;
   readonly profile: string | undefined;
+  readonly credentials: CredentialRenewal;
 }
 
 /** The six operations as commands of the SDK; see `createSdkSnapshotApi`. */
@@ -178,14 +180,21 @@ export class SdkSnapshotApi implements SnapshotApi {
     return () => ({ ...subject, region, profile, endpoint: this.#endpoint });
   }
 
-  #run<T>(
+  async #run<T>(
     subject: () => CallSubject,
     options: CallOptions | undefined,
     call: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
-    const { clock, requestTimeoutMs } = this.#context;
+    const { clock, requestTimeoutMs, credentials } = this.#context;
     const timeoutMs = Math.min(requestTimeoutMs, options?.timeoutMs ?? Number.POSITIVE_INFINITY);
-    return runCall({ clock, timeoutMs, signal: options?.signal, subject }, call);
+    try {
+      return await runCall({ clock, timeoutMs, signal: options?.signal, subject }, call);
+    } catch (error) {
+      const expired = isEbsError(error, EbsErrorKind.ExpiredCredentials);
+      throw expired && (await credentials.renew())
+        ? copyOfError(error, error.message, { retryable: true })
+        : error;
+    }
   }
 }
 
