@@ -5,7 +5,7 @@ import { Completions } from './completions.js';
 import { Reason, invalid, serviceError, snapshotNotFound } from './errors.js';
 import type { FaultSettings } from './faults/settings.js';
 import type { BlockContents } from './store/block-reader.js';
-import { hasRebooted, rememberBoot } from './store/boot.js';
+import { mayHaveLostWrites, noteSynchronised, noteWriting } from './store/boot.js';
 import {
   SnapshotOrigin,
   SnapshotState,
@@ -55,21 +55,22 @@ export class SnapshotRegistry {
     const registry = new SnapshotRegistry(options);
     const { reader, logger } = options;
     await removeAbandoned(reader.layout);
-    const mustVerify = await hasRebooted(reader.layout);
+    const isDoubtful = await mayHaveLostWrites(reader.layout);
     for (const metadata of await reader.catalog.all()) {
       const { snapshotId, clientToken } = metadata;
       if (clientToken !== null) registry.#clientTokens.set(clientToken, snapshotId);
       if (metadata.state !== SnapshotState.Pending) continue;
       const snapshot = await PendingSnapshot.open(reader.layout, metadata);
-      if (mustVerify) {
-        const forgottenCount = await snapshot.blocks.verify();
-        if (forgottenCount > 0)
-          logger.warn('Blocks were lost with the machine', { snapshotId, forgottenCount });
+      if (isDoubtful) {
+        logger.warn('A pending snapshot is lost: the machine was restarted', { snapshotId });
+        await snapshot.fail('the machine was restarted while it was pending');
+        await snapshot.close();
+        continue;
       }
       registry.#pending.set(snapshotId, snapshot);
       if (metadata.completion !== null) registry.#completions.begin(snapshot);
     }
-    await rememberBoot(reader.layout);
+    await noteWriting(reader.layout);
     registry.#scheduleSweep();
     return registry;
   }
@@ -155,12 +156,19 @@ export class SnapshotRegistry {
     return SnapshotState.Pending;
   }
 
-  /** Waits for what is under way and closes the files. A completion that waits is taken up by the next server. */
+  /**
+   * Waits for what is under way, makes it durable and closes the files. A completion that waits is taken up by the
+   * next server.
+   */
   async close(): Promise<void> {
     this.#sweep?.cancel();
     await this.#starting;
     await this.#completions.close();
-    for (const snapshot of this.#pending.values()) await snapshot.close();
+    for (const snapshot of this.#pending.values()) {
+      await snapshot.blocks.sync();
+      await snapshot.close();
+    }
+    await noteSynchronised(this.#options.reader.layout);
   }
 
   async #start(metadata: SnapshotMetadata): Promise<SnapshotMetadata> {

@@ -23,7 +23,7 @@ export class StoreLayout {
     return join(this.dir, 'token-key');
   }
 
-  /** Which boot of the machine last wrote here. */
+  /** In which boot of the machine a server writes here, see boot.ts. */
   get bootFile(): string {
     return join(this.dir, 'boot-id');
   }
