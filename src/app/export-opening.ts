@@ -8,7 +8,8 @@ import { Limiter } from '../util/limiter.js';
 import type { Logger } from '../util/logger.js';
 import type { ApiConnection } from './api-connection.js';
 import type { RegisteredExport } from './export-registry.js';
-import type { ExportSpec } from './export-spec.js';
+import type { ExportSource, ExportSpec, ForkSource } from './export-spec.js';
+import type { ForkSettings } from './settings.js';
 
 /** Each opening costs one List call, of which an account has 50/s. */
 const OPENINGS_AT_ONCE_MAX = 16;
@@ -21,6 +22,8 @@ export interface OpeningContext {
   readonly logger: Logger;
   readonly clock: Clock;
   readonly signal: AbortSignal | undefined;
+  /** Default: see there. */
+  readonly forks?: ForkSettings;
 }
 
 /**
@@ -39,26 +42,37 @@ export async function openExports(
   const outcomes = await Promise.allSettled(
     specs.map((spec) =>
       limiter
-        .run(() => openDevice(spec, { ...context, signal }), undefined, signal)
+        .run(() => openExport(spec, { ...context, signal }), undefined, signal)
         .catch((error: unknown) => {
           failure.abort(error);
           throw error;
         }),
     ),
   );
-  const devices = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
-  if (devices.length < specs.length) {
-    for (const device of devices) await device.close?.();
+  const opened = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
+  if (opened.length < specs.length) {
+    for (const { device } of opened) await device.close?.();
     throw signal.reason;
   }
-  return specs.map(({ name }, index) => {
-    const device = devices[index];
-    assert(device !== undefined, 'every export has a device');
-    return { name, device };
-  });
+  return opened;
 }
 
-async function openDevice({ name, source }: ExportSpec, context: OpeningContext): Promise<BlockDevice> {
+async function openExport(spec: ExportSpec, context: OpeningContext): Promise<RegisteredExport> {
+  const { name, source } = spec;
+  if (source.kind === 'fork' || source.kind === 'blank') {
+    const { connection } = context;
+    assert(connection !== undefined, 'a fork is opened through a connection to EBS');
+    const { openForkExport } = await import('./fork-export.js');
+    return openForkExport(name, source, { ...context, connection, forks: context.forks ?? {} });
+  }
+  return { name, device: await openDevice(name, source, context) };
+}
+
+async function openDevice(
+  name: string,
+  source: Exclude<ExportSource, ForkSource>,
+  context: OpeningContext,
+): Promise<BlockDevice> {
   if (source.kind === 'memory') return new MemoryDevice(source.sizeBytes);
   const { connection, cache, clock, signal } = context;
   assert(connection !== undefined, 'a snapshot is opened through a connection to EBS');

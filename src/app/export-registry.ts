@@ -7,6 +7,8 @@ import { assert } from '../util/assert.js';
 export interface RegisteredExport {
   readonly name: string;
   readonly device: BlockDevice;
+  /** Called when a client begins or ends to use it, with the number of those that do. */
+  readonly usersChanged?: (userCount: number) => void;
 }
 
 /**
@@ -17,6 +19,7 @@ export class ExportRegistry implements ExportTable {
   readonly #exports: ReadonlyMap<string, RegisteredExport>;
   readonly #default: RegisteredExport;
   #leaseCount = 0;
+  readonly #userCounts = new Map<string, number>();
 
   /** @param exports at least one, with distinct names that are not empty. */
   constructor(exports: readonly RegisteredExport[]) {
@@ -48,7 +51,7 @@ export class ExportRegistry implements ExportTable {
     if (found === undefined) {
       return Promise.reject(new ExportRefusedError(ExportRefusalKind.Unknown, 'no export of this name'));
     }
-    this.#leaseCount += 1;
+    this.#count(found, 1);
     let released = false;
     return Promise.resolve({
       name: found.name,
@@ -56,9 +59,16 @@ export class ExportRegistry implements ExportTable {
       release: () => {
         assert(!released, `the lease on "${found.name}" was released twice`);
         released = true;
-        this.#leaseCount -= 1;
+        this.#count(found, -1);
       },
     });
+  }
+
+  #count(entry: RegisteredExport, by: number): void {
+    this.#leaseCount += by;
+    const userCount = (this.#userCounts.get(entry.name) ?? 0) + by;
+    this.#userCounts.set(entry.name, userCount);
+    entry.usersChanged?.(userCount);
   }
 
   /** Closes every device. Call it when no connection is left. */

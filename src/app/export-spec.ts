@@ -1,11 +1,17 @@
-import { SNAPSHOT_ID_PATTERN } from '../ebs/constants.js';
+import { SNAPSHOT_ID_PATTERN, VOLUME_SIZE_MAX_GIB } from '../ebs/constants.js';
 import { UsageError } from '../util/errors.js';
-import { parseSizeBytes } from '../util/units.js';
+import { GIB, parseSizeBytes } from '../util/units.js';
 
 /** Where the bytes of an export come from. */
 export type ExportSource =
   | { readonly kind: 'snapshot'; readonly snapshotId: string }
-  | { readonly kind: 'memory'; readonly sizeBytes: number };
+  | { readonly kind: 'memory'; readonly sizeBytes: number }
+  | ForkSource;
+
+/** A disk that can be written, staged under the name of the export. */
+export type ForkSource =
+  | { readonly kind: 'fork'; readonly snapshotId: string }
+  | { readonly kind: 'blank'; readonly sizeBytes: number };
 
 /** One export, as it was asked for on the command line. */
 export interface ExportSpec {
@@ -23,8 +29,11 @@ const SECTOR_BYTES = 512;
 /** A scratch disk beyond the largest volume would only be a mistyped size. */
 const MEMORY_BYTES_MAX = 2 ** 46;
 
+/** What may stand after `NAME=`. */
+const SOURCES = 'snap-ID, fork:snap-ID, blank:SIZE or memory:SIZE';
+
 /**
- * Reads one EXPORT argument: `snap-...`, `NAME=snap-...` or `NAME=memory:SIZE`.
+ * Reads one EXPORT argument: `snap-...`, `NAME=snap-...`, `NAME=fork:snap-...`, `NAME=blank:SIZE` or `NAME=memory:SIZE`.
  *
  * @throws {UsageError} with what is wrong and what is expected.
  */
@@ -32,7 +41,9 @@ export function parseExportSpec(text: string): ExportSpec {
   const separator = text.indexOf('=');
   if (separator < 0) {
     if (!text.startsWith('snap-')) {
-      throw new UsageError(`Cannot serve "${text}": write snap-ID, NAME=snap-ID or NAME=memory:SIZE.`);
+      throw new UsageError(
+        `Cannot serve "${text}": write snap-ID or NAME=SOURCE, where SOURCE is ${SOURCES}.`,
+      );
     }
     return { name: text, source: { kind: 'snapshot', snapshotId: checkSnapshotId(text) } };
   }
@@ -82,7 +93,19 @@ function parseSource(source: string, text: string): ExportSource {
     }
     return { kind: 'memory', sizeBytes };
   }
-  throw new UsageError(`Cannot serve "${text}": the source after NAME= is snap-ID or memory:SIZE.`);
+  if (source.startsWith('fork:')) {
+    return { kind: 'fork', snapshotId: checkSnapshotId(source.slice('fork:'.length)) };
+  }
+  if (source.startsWith('blank:')) {
+    const sizeBytes = parseSizeBytes(source.slice('blank:'.length));
+    if (sizeBytes < GIB || sizeBytes % GIB !== 0 || sizeBytes > VOLUME_SIZE_MAX_GIB * GIB) {
+      throw new UsageError(
+        `Cannot serve "${text}": a blank disk is a whole number of GiB, from 1GiB to 64TiB.`,
+      );
+    }
+    return { kind: 'blank', sizeBytes };
+  }
+  throw new UsageError(`Cannot serve "${text}": the source after NAME= is ${SOURCES}.`);
 }
 
 function checkName(name: string, text: string): void {

@@ -1,4 +1,3 @@
-import { formatNbdUri, parseListenAddress } from '../nbd/listen/listen-address.js';
 import { NbdServer } from '../nbd/server.js';
 import { BlockCache } from '../snapshot/block-cache.js';
 import { systemClock, type Clock } from '../util/clock.js';
@@ -6,7 +5,8 @@ import { silentLogger, type Logger } from '../util/logger.js';
 import { connectApi } from './api-connection.js';
 import { openExports } from './export-opening.js';
 import { ExportRegistry } from './export-registry.js';
-import { DEFAULT_CACHE_MEMORY_BYTES, DEFAULT_LISTEN_ADDRESS, type ServeSettings } from './settings.js';
+import { addressesToListenOn, listenOnAll, loadTls } from './listening.js';
+import { DEFAULT_CACHE_MEMORY_BYTES, type ServeSettings } from './settings.js';
 
 /** A server that is ready. */
 export interface RunningServer {
@@ -14,6 +14,12 @@ export interface RunningServer {
   readonly uris: readonly string[];
   /** Takes no new clients, finishes what is in flight, disconnects, and lets go of everything. */
   drain(): Promise<void>;
+  /**
+   * Reads certificates and keys again, for clients to come.
+   *
+   * @throws {EnvironmentError} when that fails; what was there before stays in use.
+   */
+  reload(): Promise<void>;
   /** Cuts everything. */
   close(): Promise<void>;
 }
@@ -31,7 +37,8 @@ export interface ServerSurroundings {
 /**
  * Opens every export, then listens, in that order: who can connect can read.
  *
- * @throws {EnvironmentError} for an address that cannot be listened on, or missing region or credentials.
+ * @throws {UsageError} for an address that would show disks to the network in the clear.
+ * @throws {EnvironmentError} for an address that cannot be listened on, or missing region, credentials or keys.
  * @throws {EbsError} when a snapshot cannot be opened.
  * @throws the signal's reason when it aborts first.
  */
@@ -45,19 +52,39 @@ export async function startServer(
     for (const giveBack of releases.splice(0).reverse()) await giveBack();
   };
   try {
-    const needsApi = settings.exports.some(({ source }) => source.kind === 'snapshot');
+    // What can be found wrong without a call to EBS is found before the first one.
+    const { listen = {} } = settings;
+    const addresses = addressesToListenOn(listen, { environment: process.env, pid: process.pid });
+    const tls = listen.tls === undefined ? undefined : await loadTls(listen.tls);
+
+    const needsApi = settings.exports.some(({ source }) => source.kind !== 'memory');
     const connection = needsApi ? await connectApi(settings.api ?? {}, { logger, clock }) : undefined;
     if (connection !== undefined) releases.push(() => connection.close());
 
     const cache = new BlockCache(settings.cacheMemoryBytes ?? DEFAULT_CACHE_MEMORY_BYTES);
     const registry = new ExportRegistry(
-      await openExports(settings.exports, { connection, cache, logger, clock, signal }),
+      await openExports(settings.exports, {
+        connection,
+        cache,
+        logger,
+        clock,
+        signal,
+        ...(settings.forks === undefined ? {} : { forks: settings.forks }),
+      }),
     );
     releases.push(() => registry.close());
 
-    const server = new NbdServer({ exports: registry, logger, clock });
+    const { connectionsMax } = listen;
+    const server = new NbdServer({
+      exports: registry,
+      logger,
+      clock,
+      ...(connectionsMax === undefined ? {} : { limits: { connectionsMax } }),
+      ...(tls === undefined ? {} : { tls }),
+    });
     releases.push(() => server.close());
-    const uris = await listenOnAll(server, settings);
+    const names = settings.exports.map(({ name }) => name);
+    const uris = await listenOnAll(server, addresses, names, listen);
     signal?.throwIfAborted();
     return {
       uris,
@@ -65,21 +92,11 @@ export async function startServer(
         await server.drain();
         await release();
       },
+      reload: async () => tls?.credentials.reload(),
       close: release,
     };
   } catch (error) {
     await release();
     throw error;
   }
-}
-
-async function listenOnAll(server: NbdServer, settings: ServeSettings): Promise<readonly string[]> {
-  const asked = settings.listen ?? [];
-  const addresses = asked.length > 0 ? asked : [parseListenAddress(DEFAULT_LISTEN_ADDRESS)];
-  const uris: string[] = [];
-  for (const address of addresses) {
-    const bound = await server.listen(address);
-    uris.push(...settings.exports.map(({ name }) => formatNbdUri(bound, name)));
-  }
-  return uris;
 }

@@ -1,6 +1,7 @@
 import { systemClock } from '../util/clock.js';
+import { messageOf } from '../util/errors.js';
 import type { Logger } from '../util/logger.js';
-import { startServer } from './server-start.js';
+import { startServer, type RunningServer } from './server-start.js';
 import type { ServeSettings } from './settings.js';
 import { watchStopSignals } from './stop-signals.js';
 
@@ -17,7 +18,7 @@ export interface ServeTask {
 }
 
 /**
- * Serves until SIGTERM or SIGINT, then finishes what is in flight.
+ * Serves until SIGTERM or SIGINT, then finishes what is in flight. SIGHUP reads certificates and keys again.
  *
  * @throws what {@link startServer} throws. A signal while it starts ends it without an error.
  */
@@ -25,13 +26,27 @@ export async function serveUntilStopped({ settings, logger, onReady }: ServeTask
   const stop = watchStopSignals(process, logger);
   try {
     const server = await startServer(settings, { logger, clock: systemClock, signal: stop.signal });
+    const reload = (): void => void reloadAndTell(server, logger);
+    process.on('SIGHUP', reload);
     onReady(server.uris);
     await untilAborted(stop.signal);
+    process.off('SIGHUP', reload);
     await server.drain();
   } catch (error) {
     if (!stop.signal.aborted || error !== stop.signal.reason) throw error;
   } finally {
     stop.dispose();
+  }
+}
+
+async function reloadAndTell(server: RunningServer, logger: Logger): Promise<void> {
+  try {
+    await server.reload();
+    logger.info('certificates and keys were read again');
+  } catch (error) {
+    logger.error('certificates and keys could not be read again: the old ones stay', {
+      error: messageOf(error),
+    });
   }
 }
 

@@ -1,5 +1,7 @@
 import type { ListenAddress } from '../nbd/listen/listen-address.js';
+import type { TlsFiles } from '../nbd/tls/tls-credentials.js';
 import { MIB } from '../util/units.js';
+import type { Durability } from '../writer/fork.js';
 import type { ExportSpec } from './export-spec.js';
 
 /** Which EBS is spoken to, and how patiently. */
@@ -18,15 +20,52 @@ export interface ApiSettings {
   readonly inFlightMax?: number;
 }
 
+/** TLS, and with which keys. */
+export interface TlsSettings {
+  /** `on`: clients may use TLS; `require`: they must. */
+  readonly mode: 'on' | 'require';
+  readonly files: TlsFiles;
+  /** Names of client certificates, one of which a client must have. Default: any that the CA signed. */
+  readonly allowedNames?: readonly string[];
+}
+
+/** Where clients connect, and who may. */
+export interface ListenSettings {
+  /** Default, also when empty: the sockets that the service manager passed on, else 127.0.0.1:10809. */
+  readonly addresses?: readonly ListenAddress[];
+  /** Permissions of unix sockets. Default: 0600. */
+  readonly unixMode?: number;
+  /** Clients at the same time. Default: 128. */
+  readonly connectionsMax?: number;
+  /** Allow addresses that others in the network reach although TLS is not required. Default: false. */
+  readonly isInsecureAllowed?: boolean;
+  /** Default: none. */
+  readonly tls?: TlsSettings;
+}
+
+/** How disks that can be written are staged and committed. */
+export interface ForkSettings {
+  /** Default: `$XDG_STATE_HOME/snapnbd`, else `~/.local/state/snapnbd`. */
+  readonly stateDir?: string;
+  /** When a flush is answered. Default: local. */
+  readonly durability?: Durability;
+  /** Puts a second, at most. Default: what the account allows. */
+  readonly putsPerSecond?: number;
+  /** Bound on the staged data of each fork, in bytes. Default: the disk that it is on. */
+  readonly stageLimitBytes?: number;
+  /** Commit again and again, so many milliseconds apart. Default: only when asked to. */
+  readonly commitEveryMs?: number;
+}
+
 /** All that `snapnbd serve` can be told. */
 export interface ServeSettings {
   /** At least one; the first is also the default export. */
   readonly exports: readonly ExportSpec[];
-  /** Default, also when empty: 127.0.0.1:10809. */
-  readonly listen?: readonly ListenAddress[];
+  readonly listen?: ListenSettings;
   readonly api?: ApiSettings;
   /** Bound on the memory that cached blocks take, in bytes. Default: 256 MiB. */
   readonly cacheMemoryBytes?: number;
+  readonly forks?: ForkSettings;
 }
 
 /** The port that IANA gave NBD, on loopback: a snapshot is somebody's disk. */

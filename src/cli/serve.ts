@@ -3,9 +3,10 @@ import { UsageError } from '../util/errors.js';
 import { parseSizeBytes } from '../util/units.js';
 import type { ApiOptions } from './api-options.js';
 import { addApiOptions, apiSettingsOf } from './api-options.js';
+import type { ListenCliOptions } from './listen-options.js';
+import { addListenOptions, listenSettingsOf } from './listen-options.js';
 
-interface ServeOptions extends ApiOptions {
-  readonly listen?: readonly string[];
+interface ServeOptions extends ApiOptions, ListenCliOptions {
   readonly cacheMemory?: number;
   readonly logFormat: 'text' | 'json';
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
@@ -20,17 +21,11 @@ export function serveCommand(): Command {
       'snap-ID, NAME=snap-ID, or NAME=memory:SIZE; the first is also the default export',
     )
     .addOption(
-      new Option(
-        '--listen <ADDRESS>',
-        'HOST:PORT, [IPV6]:PORT or unix:PATH; repeatable; port 0 picks a free one (default: 127.0.0.1:10809)',
-      ).argParser((text, earlier: readonly string[] | undefined) => [...(earlier ?? []), text]),
-    )
-    .addOption(
       new Option('--cache-memory <SIZE>', 'memory for blocks that were read (default: 256MiB)').argParser(
         parseSizeBytes,
       ),
     );
-  return addApiOptions(command)
+  return addApiOptions(addListenOptions(command))
     .addOption(
       new Option('--log-format <FORMAT>', 'of the log on stderr').choices(['text', 'json']).default('text'),
     )
@@ -44,12 +39,13 @@ export function serveCommand(): Command {
 }
 
 const EXAMPLES = `
-When it is ready it prints one NBD URI a line for each export and address.
+When it is ready it prints one NBD URI a line for each export and address. SIGHUP reads certificates and keys again.
 
 Examples:
   snapnbd serve snap-0123456789abcdef0
   snapnbd serve root=snap-0123456789abcdef0 --listen unix:/run/snapnbd.sock
-  snapnbd serve scratch=memory:1GiB --listen 127.0.0.1:0`;
+  snapnbd serve scratch=memory:1GiB --listen 127.0.0.1:0
+  snapnbd serve snap-0123456789abcdef0 --listen 0.0.0.0:10809 --tls require --tls-psk keys.psk`;
 
 async function run(exportTexts: readonly string[], options: ServeOptions): Promise<void> {
   const { parseExportSpecs, parseListenAddress, serveUntilStopped, createLogWriter } =
@@ -59,13 +55,17 @@ async function run(exportTexts: readonly string[], options: ServeOptions): Promi
     level: options.logLevel,
     write: (line) => process.stderr.write(line),
   });
-  const listen = (options.listen ?? []).map(parseListenAddress);
-  if (new Set(options.listen).size !== listen.length)
-    throw new UsageError('Cannot listen on one address twice.');
+  const addressTexts = options.listen ?? [];
+  if (new Set(addressTexts).size !== addressTexts.length) {
+    throw new UsageError('Cannot listen on one address twice: each --listen has to be another one.');
+  }
   await serveUntilStopped({
     settings: {
       exports: parseExportSpecs(exportTexts),
-      listen,
+      listen: {
+        ...listenSettingsOf(options),
+        addresses: addressTexts.map((text) => parseListenAddress(text)),
+      },
       api: apiSettingsOf(options),
       ...(options.cacheMemory === undefined ? {} : { cacheMemoryBytes: options.cacheMemory }),
     },

@@ -1,0 +1,71 @@
+import { activatedSockets } from '../nbd/listen/activated-sockets.js';
+import { checkExposure } from '../nbd/listen/exposure.js';
+import { formatNbdUri, parseListenAddress, type ListenAddress } from '../nbd/listen/listen-address.js';
+import type { NbdServer } from '../nbd/server.js';
+import { TlsCredentials } from '../nbd/tls/tls-credentials.js';
+import type { TlsSetup } from '../nbd/tls/server-tls.js';
+import { DEFAULT_LISTEN_ADDRESS, type ListenSettings, type TlsSettings } from './settings.js';
+
+/** What a service manager says about the sockets that it passes on. */
+export interface ActivationSource {
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly pid: number;
+}
+
+/**
+ * Reads the keys that TLS needs.
+ *
+ * @throws {EnvironmentError} when a file cannot be read or does not hold what it should.
+ */
+export async function loadTls({ mode, files, allowedNames }: TlsSettings): Promise<TlsSetup> {
+  return {
+    mode,
+    credentials: await TlsCredentials.load(files),
+    ...(allowedNames === undefined ? {} : { allowedNames }),
+  };
+}
+
+/**
+ * The addresses to listen on: those that were asked for, else those that the service manager listens on already, else
+ * the default one.
+ *
+ * @throws {UsageError} when one of them would show disks to the network in the clear, unless that is allowed.
+ * @throws {EnvironmentError} when the service manager contradicts itself.
+ */
+export function addressesToListenOn(
+  { addresses = [], tls, isInsecureAllowed = false }: ListenSettings,
+  { environment, pid }: ActivationSource,
+): readonly ListenAddress[] {
+  if (addresses.length === 0) {
+    const sockets = activatedSockets(environment, pid);
+    if (sockets !== undefined) return sockets.map(({ fd }) => ({ kind: 'fd', fd }));
+    return [parseListenAddress(DEFAULT_LISTEN_ADDRESS)];
+  }
+  for (const address of addresses) {
+    if (address.kind !== 'fd')
+      checkExposure(address, { isTlsRequired: tls?.mode === 'require', isInsecureAllowed });
+  }
+  return addresses;
+}
+
+/**
+ * Listens on all addresses.
+ *
+ * @returns a URI for each address and export.
+ * @throws {EnvironmentError} when one cannot be had; {UsageError} when a socket that was passed on would show disks to
+ *   the network in the clear, unless that is allowed.
+ */
+export async function listenOnAll(
+  server: NbdServer,
+  addresses: readonly ListenAddress[],
+  exportNames: readonly string[],
+  { unixMode, tls, isInsecureAllowed = false }: ListenSettings,
+): Promise<readonly string[]> {
+  const uris: string[] = [];
+  for (const address of addresses) {
+    const bound = await server.listen(address, unixMode === undefined ? {} : { unixMode });
+    checkExposure(bound, { isTlsRequired: tls?.mode === 'require', isInsecureAllowed });
+    uris.push(...exportNames.map((name) => formatNbdUri(bound, name, { isTls: tls?.mode === 'require' })));
+  }
+  return uris;
+}
