@@ -1,3 +1,4 @@
+import { onAbort } from '../util/abort-callbacks.js';
 import type { Clock } from '../util/clock.js';
 import { timeoutError, toEbsError } from './error-map.js';
 import type { CallSubject } from './error-text.js';
@@ -29,8 +30,7 @@ export async function runCall<T>(scope: CallScope, run: (signal: AbortSignal) =>
     });
   });
   const timer = clock.setTimer(timeoutMs, () => controller.abort(timeoutError(subject(), timeoutMs)));
-  const onAbort = (): void => controller.abort(signal?.reason);
-  signal?.addEventListener('abort', onAbort, { once: true });
+  const leave = onAbort(signal, () => controller.abort(signal?.reason));
   try {
     return await Promise.race([run(controller.signal), stop]);
   } catch (error) {
@@ -39,6 +39,6 @@ export async function runCall<T>(scope: CallScope, run: (signal: AbortSignal) =>
     throw toEbsError(error, subject());
   } finally {
     timer.cancel();
-    signal?.removeEventListener('abort', onAbort);
+    leave();
   }
 }

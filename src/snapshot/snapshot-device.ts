@@ -12,6 +12,7 @@ import { DeviceErrno, DeviceError } from '../device/device-error.js';
 import { BLOCK_BYTES } from '../ebs/constants.js';
 import { EbsError } from '../ebs/errors.js';
 import type { SnapshotApi } from '../ebs/snapshot-api.js';
+import { onAbort } from '../util/abort-callbacks.js';
 import { systemClock, type Clock } from '../util/clock.js';
 import { Lane, Limiter } from '../util/limiter.js';
 import { silentLogger, type Logger } from '../util/logger.js';
@@ -79,10 +80,9 @@ export async function openSnapshotDevice(options: SnapshotDeviceOptions): Promis
   } = options;
   signal?.throwIfAborted();
   const closing = new AbortController();
-  // Each call under way listens to it.
+  // Each call that waits for its next try listens to it.
   setMaxListeners(0, closing.signal);
-  const onAbort = (): void => closing.abort(signal?.reason);
-  signal?.addEventListener('abort', onAbort, { once: true });
+  const leave = onAbort(signal, () => closing.abort(signal?.reason));
   try {
     const tokens = await TokenMap.open(
       {
@@ -97,7 +97,7 @@ export async function openSnapshotDevice(options: SnapshotDeviceOptions): Promis
     );
     return new SnapshotDevice(options, tokens, closing, clock);
   } finally {
-    signal?.removeEventListener('abort', onAbort);
+    leave();
   }
 }
 
@@ -193,13 +193,12 @@ export class SnapshotDevice implements BlockDevice {
   async #readMissing(plan: ReadPlan, signal: AbortSignal | undefined): Promise<ReadResult> {
     signal?.throwIfAborted();
     const pending = plan.fetchMissing((blockIndex) => this.#fetcher.fetch(blockIndex, Lane.Demand));
-    const leave = (): void => pending.cancel();
-    signal?.addEventListener('abort', leave, { once: true });
+    const leave = onAbort(signal, () => pending.cancel());
     try {
       await this.#reported(pending.done, signal);
     } finally {
-      signal?.removeEventListener('abort', leave);
       leave();
+      pending.cancel();
     }
     return plan.result();
   }

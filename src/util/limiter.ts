@@ -1,4 +1,5 @@
 import PQueue from 'p-queue';
+import { onAbort } from './abort-callbacks.js';
 
 /** The two lanes of a {@link Limiter}: what somebody waits for, and what somebody may ask for later. */
 export const Lane = { Demand: 'demand', Prefetch: 'prefetch' } as const;
@@ -57,16 +58,15 @@ export class Limiter {
   async #runWithSignal<T>(task: () => Promise<T>, priority: number, signal: AbortSignal): Promise<T> {
     signal.throwIfAborted();
     const waiting = new AbortController();
-    const onAbort = (): void => waiting.abort(signal.reason);
-    signal.addEventListener('abort', onAbort, { once: true });
+    const leave = onAbort(signal, () => waiting.abort(signal.reason));
     const begin = (): Promise<T> => {
-      signal.removeEventListener('abort', onAbort);
+      leave();
       return task();
     };
     try {
       return await this.#queue.add(begin, { priority, signal: waiting.signal });
     } finally {
-      signal.removeEventListener('abort', onAbort);
+      leave();
     }
   }
 

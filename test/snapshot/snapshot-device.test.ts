@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import t, { type Test } from 'tap';
 import type { BlockDevice, ExtentSource, ReadIntoResult } from '../../src/device/block-device.js';
 import { DeviceError } from '../../src/device/device-error.js';
@@ -449,4 +450,13 @@ t.test('closing ends what is under way', async (t) => {
   await settle();
   device.close();
   t.equal((await read).errno, 'ESHUTDOWN');
+});
+
+t.test('the many reads of one connection are one listener to its signal', async (t) => {
+  const listed = Array.from({ length: 64 }, (_, position) => position);
+  const device = await open(t, new FakeSnapshot({ listed }));
+  const { signal } = new AbortController();
+  const reads = listed.map(async (blockIndex) => device.read(blockIndex * BLOCK_BYTES, 10, { signal }));
+  t.equal(getEventListeners(signal, 'abort').length, 1);
+  await Promise.all(reads);
 });
