@@ -37,10 +37,9 @@ export class Constraints {
     throw frameworkError('ValidationException', heading + this.#violations.join('; '));
   }
 
-  /** A field that must be there. Returns '' where it is not, after noting that. */
-  required(field: string, value: string | undefined): string {
+  /** A field that must be there. */
+  required(field: string, value: string | number | undefined): void {
     if (value === undefined) this.#fail('null', field, 'Member must not be null');
-    return value ?? '';
   }
 
   /** A text within its limits; absent is fine. */

@@ -46,11 +46,11 @@ export interface RunningEmulator {
   /** The endpoint: `http://127.0.0.1:PORT`. */
   readonly url: string;
   readonly port: number;
-  stats(): EmulatorStats;
+  readonly stats: () => EmulatorStats;
   /** Changes some of the settings. Returns those now in force. */
-  setFaults(faults: Partial<FaultSettings>): FaultSettings;
+  readonly setFaults: (faults: Partial<FaultSettings>) => FaultSettings;
   /** Finishes what is under way, and returns when the folder may be used by another process. */
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 /**

@@ -9,7 +9,7 @@ export async function completeSnapshot(context: OperationContext, request: ApiRe
   const changedBlocksCount = parseInteger('changedBlocksCount', request.header('x-amz-changedblockscount'));
   const checksum = request.header('x-amz-checksum');
   constraints.snapshotId('snapshotId', snapshotId);
-  constraints.required('changedBlocksCount', changedBlocksCount?.toString());
+  constraints.required('changedBlocksCount', changedBlocksCount);
   constraints.integer('changedBlocksCount', changedBlocksCount, { min: 0 });
   checkChecksum(constraints, checksum);
   checkAlgorithm(constraints, request.header('x-amz-checksum-algorithm'));

@@ -14,7 +14,8 @@ export async function getSnapshotBlock(context: OperationContext, request: ApiRe
   const token = tokenFrom(request.query, 'blockToken');
   constraints.snapshotId('snapshotId', snapshotId);
   constraints.integer('blockIndex', blockIndex, { min: 0 });
-  constraints.token('blockToken', constraints.required('blockToken', token));
+  constraints.required('blockToken', token);
+  constraints.token('blockToken', token);
   constraints.verify();
 
   const view = await context.snapshots.readableView(snapshotId);

@@ -3,7 +3,7 @@ import { Constraints } from '../constraints.js';
 import { Reason, invalid } from '../errors.js';
 import { compareSnapshots, type ChangedBlock } from '../store/compare-snapshots.js';
 import { jsonAnswer, type ApiAnswer, type ApiRequest, type OperationContext } from './operation.js';
-import { nextTokenOf, pageExpiryMs, planPage, readPageFields } from './paging.js';
+import { nextTokenOf, pageExpiryMs, planPage, readPageFields, type PageFields } from './paging.js';
 
 /**
  * [ebs: ListChangedBlocks] A page covers as many candidates, blocks that are listed in either snapshot, as it may
@@ -13,11 +13,25 @@ export async function listChangedBlocks(context: OperationContext, request: ApiR
   const secondId = request.route.snapshotId;
   const constraints = new Constraints();
   constraints.snapshotId('secondSnapshotId', secondId);
-  const firstId = constraints.required('firstSnapshotId', request.query.get('firstSnapshotId') ?? undefined);
-  if (firstId !== '') constraints.snapshotId('firstSnapshotId', firstId);
+  const firstId = request.query.get('firstSnapshotId') ?? undefined;
+  constraints.required('firstSnapshotId', firstId);
+  constraints.snapshotId('firstSnapshotId', firstId);
   const fields = readPageFields(request.query, constraints);
   constraints.verify();
+  return answerChanges(context, request, fields, { firstId: firstId ?? '', secondId });
+}
 
+interface SnapshotPair {
+  readonly firstId: string;
+  readonly secondId: string;
+}
+
+async function answerChanges(
+  context: OperationContext,
+  request: ApiRequest,
+  fields: PageFields,
+  { firstId, secondId }: SnapshotPair,
+): Promise<ApiAnswer> {
   const first = await context.snapshots.readableView(firstId);
   const second = await context.snapshots.readableView(secondId);
   if (!(await context.snapshots.areRelated(firstId, secondId)))
@@ -40,9 +54,7 @@ export async function listChangedBlocks(context: OperationContext, request: ApiR
   );
 }
 
-interface ChangedPage {
-  readonly firstId: string;
-  readonly secondId: string;
+interface ChangedPage extends SnapshotPair {
   readonly changed: readonly ChangedBlock[];
   readonly expiryMs: number;
 }

@@ -57,15 +57,17 @@ function readFields(request: ApiRequest): PutFields {
   const progress = parseInteger('progress', request.header('x-amz-progress'));
   constraints.snapshotId('snapshotId', snapshotId);
   constraints.integer('blockIndex', blockIndex, { min: 0 });
-  constraints.required('dataLength', dataLength?.toString());
+  constraints.required('dataLength', dataLength);
   constraints.integer('progress', progress, { min: 0, max: 100 });
-  const checksum = constraints.required('checksum', request.header('x-amz-checksum'));
-  if (checksum !== '') checkChecksum(constraints, checksum);
-  const algorithm = constraints.required('checksumAlgorithm', request.header('x-amz-checksum-algorithm'));
-  if (algorithm !== '') checkAlgorithm(constraints, algorithm);
+  const checksum = request.header('x-amz-checksum');
+  constraints.required('checksum', checksum);
+  checkChecksum(constraints, checksum);
+  const algorithm = request.header('x-amz-checksum-algorithm');
+  constraints.required('checksumAlgorithm', algorithm);
+  checkAlgorithm(constraints, algorithm);
   constraints.verify();
   const encoding = request.header('content-encoding');
   if (encoding !== undefined && encoding !== 'identity')
     throw invalid(Reason.InvalidContentEncoding, `The content encoding '${encoding}' is not supported.`);
-  return { snapshotId, blockIndex, dataLength: dataLength ?? 0, checksum };
+  return { snapshotId, blockIndex, dataLength: dataLength ?? 0, checksum: checksum ?? '' };
 }

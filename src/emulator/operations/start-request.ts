@@ -35,7 +35,7 @@ export function parseStartRequest(text: string): StartRequest {
   };
   const tags = parseTags(body.Tags);
   const constraints = new Constraints();
-  constraints.required('volumeSize', volumeSize?.toString());
+  constraints.required('volumeSize', volumeSize);
   constraints.integer('volumeSize', volumeSize, { min: 1 });
   constraints.integer('timeout', timeout, { min: 10, max: 4320 });
   constraints.snapshotId('parentSnapshotId', texts.parentSnapshotId);
