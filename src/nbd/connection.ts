@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { assert } from '../util/assert.js';
 import { messageOf } from '../util/errors.js';
@@ -68,6 +69,8 @@ export class Connection {
   constructor(setup: ConnectionSetup) {
     this.#setup = setup;
     this.#stream = setup.stream;
+    // Each request that a device works on may listen to it; their number is bounded elsewhere.
+    setMaxListeners(0, this.#abort.signal);
     this.closed = new Promise((resolve) => {
       this.#onClosed = resolve;
     });
@@ -103,6 +106,8 @@ export class Connection {
     this.#status = Status.Draining;
     if (this.#transmission !== undefined) {
       this.#transmission.shutDown();
+    } else if (this.#negotiation.state === 'tls') {
+      this.#cut('the server is shutting down');
     } else if (this.#negotiation.isWithinOption) {
       this.#negotiation.refuseAll(SHUTDOWN);
     } else {

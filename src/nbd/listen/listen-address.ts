@@ -9,10 +9,12 @@ export type ListenAddress =
       /** 0: any free one. */
       readonly port: number;
     }
-  | { readonly kind: 'unix'; readonly path: string };
+  | { readonly kind: 'unix'; readonly path: string }
+  /** A socket that somebody else listens on already, and has passed on by this descriptor. */
+  | { readonly kind: 'fd'; readonly fd: number };
 
-/** Where a server does listen: as {@link ListenAddress}, with the port that was found and an absolute path. */
-export type BoundAddress = ListenAddress;
+/** Where a server does listen: with the port that was found, and an absolute path. */
+export type BoundAddress = Exclude<ListenAddress, { kind: 'fd' }>;
 
 /** The port that is registered for NBD. [nbd: Newstyle negotiation] */
 export const DEFAULT_PORT = 10_809;
@@ -25,7 +27,7 @@ const SOCKET_PATH_BYTES_MAX = 107;
  *
  * @throws {UsageError} when it is none of these.
  */
-export function parseListenAddress(text: string): ListenAddress {
+export function parseListenAddress(text: string): BoundAddress {
   if (text.startsWith('unix:')) return unixAddress(text);
   const match = /^(?:\[([0-9a-fA-F:.]+(?:%[^\]]+)?)\]|([^:[\]/\s]+)):(\d{1,5})$/.exec(text);
   const host = match?.[1] ?? match?.[2];
@@ -38,7 +40,7 @@ export function parseListenAddress(text: string): ListenAddress {
   return { kind: 'tcp', host, port };
 }
 
-function unixAddress(text: string): ListenAddress {
+function unixAddress(text: string): BoundAddress {
   const path = text.slice('unix:'.length);
   if (path === '' || path.includes('\0')) {
     throw new UsageError(`Cannot listen on "${text}": a path has to follow, as in unix:/run/nbd.sock.`);
@@ -55,6 +57,7 @@ function unixAddress(text: string): ListenAddress {
 
 /** The address as {@link parseListenAddress} reads it. */
 export function formatListenAddress(address: ListenAddress): string {
+  if (address.kind === 'fd') return `descriptor ${address.fd}`;
   if (address.kind === 'unix') return `unix:${address.path}`;
   return `${hostInUri(address.host)}:${address.port}`;
 }

@@ -1,6 +1,9 @@
-import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
+import { chmodSync, existsSync, lstatSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { dirname } from 'node:path';
+import { assert } from '../../util/assert.js';
 import { EnvironmentError, messageOf, systemCodeOf } from '../../util/errors.js';
+import { unixPathOf } from './activated-sockets.js';
 import { formatListenAddress, type BoundAddress, type ListenAddress } from './listen-address.js';
 
 /** Clients that wait to be accepted; the system cuts it to its own maximum. */
@@ -60,6 +63,10 @@ async function bind(address: ListenAddress, setup: ListenerSetup): Promise<Liste
 }
 
 function listenNow(server: Server, address: ListenAddress, unixMode: number): void {
+  if (address.kind === 'fd') {
+    server.listen({ fd: address.fd, backlog: BACKLOG });
+    return;
+  }
   if (address.kind === 'tcp') {
     server.listen({ host: address.host, port: address.port, backlog: BACKLOG });
     return;
@@ -76,9 +83,13 @@ function listenNow(server: Server, address: ListenAddress, unixMode: number): vo
 }
 
 function boundAddress(server: Server, address: ListenAddress): BoundAddress {
+  if (address.kind === 'unix') return address;
   const actual = server.address();
-  if (address.kind === 'unix' || actual === null || typeof actual === 'string') return address;
-  return { kind: 'tcp', host: address.host, port: actual.port };
+  if (actual !== null && typeof actual !== 'string') {
+    return { kind: 'tcp', host: address.kind === 'tcp' ? address.host : actual.address, port: actual.port };
+  }
+  assert(address.kind === 'fd', 'a socket without an address');
+  return { kind: 'unix', path: unixPathOf(address.fd) };
 }
 
 function closeServer(server: Server): Promise<void> {
@@ -118,16 +129,27 @@ function isAnswered(path: string): Promise<boolean> {
 const ADVICE: Readonly<Record<string, string>> = {
   EADDRINUSE: 'the port is in use. Stop what listens there, or choose another port (0 picks a free one).',
   EADDRNOTAVAIL: 'this machine does not have that address. Choose one that it has, such as 127.0.0.1.',
+  EBADF: 'there is no such descriptor. Whoever starts this program has to pass the socket on.',
+  EINVAL: 'the descriptor is not a socket that can be listened on.',
+  ENOTSUP: 'the descriptor is not a socket that can be listened on.',
+  ERR_INVALID_FD_TYPE: 'the descriptor is not a socket that can be listened on.',
   EACCES: 'there is no permission to. Choose a port above 1023, or a folder that you may write to.',
-  ENOENT: 'the folder of the socket does not exist. Make it, or choose another path.',
   ENOTFOUND: 'the host name is not known. Write an address such as 127.0.0.1.',
   EAI_AGAIN: 'the host name could not be looked up. Write an address such as 127.0.0.1.',
 };
 
 function listenError(address: ListenAddress, error: unknown): unknown {
   if (error instanceof EnvironmentError) return error;
-  const advice = ADVICE[systemCodeOf(error) ?? ''] ?? `${messageOf(error)}.`;
+  const advice = adviceFor(address, error);
   return new EnvironmentError(`Cannot listen on ${formatListenAddress(address)}: ${advice}`, {
     cause: error,
   });
+}
+
+function adviceFor(address: ListenAddress, error: unknown): string {
+  // Node.js reports a folder that does not exist as one without permission, as it would be on Windows.
+  if (address.kind === 'unix' && !existsSync(dirname(address.path))) {
+    return 'the folder of the socket does not exist. Make it, or choose another path.';
+  }
+  return ADVICE[systemCodeOf(error) ?? ''] ?? `${messageOf(error)}.`;
 }
