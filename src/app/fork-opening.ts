@@ -139,7 +139,7 @@ async function create(
   options: ForkOptions,
   context: ForkContext,
 ): Promise<Fork> {
-  const base =
+  const base: BlockDevice =
     source.kind === 'blank'
       ? new MemoryDevice(source.sizeBytes)
       : await openBase(source.snapshotId, name, context);

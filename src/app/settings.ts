@@ -43,6 +43,8 @@ export interface ListenSettings {
   readonly tls?: TlsSettings;
 }
 
+export type { Durability } from '../writer/fork.js';
+
 /** How disks that can be written are staged and committed. */
 export interface ForkSettings {
   /** Default: `$XDG_STATE_HOME/snapnbd`, else `~/.local/state/snapnbd`. */

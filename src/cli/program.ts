@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { commitCommand } from './commit.js';
 import { emulatorCommand } from './emulator.js';
+import { discardCommand, forksCommand } from './forks.js';
 import { infoCommand } from './info.js';
 import { serveCommand } from './serve.js';
 
@@ -16,6 +18,9 @@ export function createProgram(): Command {
     .addHelpText('after', '\nTo try it without AWS: scripts/demo in the repository, or docs/EMULATOR.md.')
     .addCommand(serveCommand())
     .addCommand(infoCommand())
+    .addCommand(commitCommand())
+    .addCommand(forksCommand())
+    .addCommand(discardCommand())
     .addCommand(emulatorCommand());
   throwRatherThanExit(program);
   return program;

@@ -3,10 +3,11 @@ import { UsageError } from '../util/errors.js';
 import { parseSizeBytes } from '../util/units.js';
 import type { ApiOptions } from './api-options.js';
 import { addApiOptions, apiSettingsOf } from './api-options.js';
+import { addForkServeOptions, forkSettingsOf, type ForkServeOptions } from './fork-options.js';
 import type { ListenCliOptions } from './listen-options.js';
 import { addListenOptions, listenSettingsOf } from './listen-options.js';
 
-interface ServeOptions extends ApiOptions, ListenCliOptions {
+interface ServeOptions extends ApiOptions, ListenCliOptions, ForkServeOptions {
   readonly cacheMemory?: number;
   readonly logFormat: 'text' | 'json';
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
@@ -18,14 +19,14 @@ export function serveCommand(): Command {
     .description('serve snapshots as network block devices')
     .argument(
       '<EXPORT...>',
-      'snap-ID, NAME=snap-ID, or NAME=memory:SIZE; the first is also the default export',
+      'snap-ID, NAME=snap-ID, NAME=fork:snap-ID, NAME=blank:SIZE, or NAME=memory:SIZE; the first is also the default export',
     )
     .addOption(
       new Option('--cache-memory <SIZE>', 'memory for blocks that were read (default: 256MiB)').argParser(
         parseSizeBytes,
       ),
     );
-  return addApiOptions(addListenOptions(command))
+  return addApiOptions(addForkServeOptions(addListenOptions(command)))
     .addOption(
       new Option('--log-format <FORMAT>', 'of the log on stderr').choices(['text', 'json']).default('text'),
     )
@@ -45,6 +46,7 @@ Examples:
   snapnbd serve snap-0123456789abcdef0
   snapnbd serve root=snap-0123456789abcdef0 --listen unix:/run/snapnbd.sock
   snapnbd serve scratch=memory:1GiB --listen 127.0.0.1:0
+  snapnbd serve root=fork:snap-0123456789abcdef0    (writable; then "snapnbd commit root")
   snapnbd serve snap-0123456789abcdef0 --listen 0.0.0.0:10809 --tls require --tls-psk keys.psk`;
 
 async function run(exportTexts: readonly string[], options: ServeOptions): Promise<void> {
@@ -67,6 +69,7 @@ async function run(exportTexts: readonly string[], options: ServeOptions): Promi
         addresses: addressTexts.map((text) => parseListenAddress(text)),
       },
       api: apiSettingsOf(options),
+      forks: forkSettingsOf(options),
       ...(options.cacheMemory === undefined ? {} : { cacheMemoryBytes: options.cacheMemory }),
     },
     logger,

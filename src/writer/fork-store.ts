@@ -1,6 +1,6 @@
 import { DeviceErrno, DeviceError } from '../device/device-error.js';
 import { assert } from '../util/assert.js';
-import type { Clock } from '../util/clock.js';
+import type { Clock, Timer } from '../util/clock.js';
 import { messageOf, systemCodeOf } from '../util/errors.js';
 import { formatBytes } from '../util/units.js';
 import { DataFiles, layerOfFile } from './data-files.js';
@@ -12,6 +12,12 @@ import { RecordQueue } from './record-queue.js';
 import { PAGE_BYTES, SECTOR_BYTES } from './sector-state.js';
 import { JournalError } from './staging-error.js';
 import type { StagingFolder } from './staging-folder.js';
+
+/**
+ * What nobody flushes is made durable after so long, as by a kernel: a client that goes away without a flush, and a server
+ * that is killed later, then lose nothing.
+ */
+const WRITE_BACK_MS = 5000;
 
 /** So many changes are kept in memory before they are made durable unasked: about half a MiB in the journal. */
 const QUEUED_RECORDS_MAX = 32_768;
@@ -43,6 +49,7 @@ export class ForkStore {
   #round: Promise<void> | undefined;
   #nextRound: Promise<void> | undefined;
   #failure: JournalError | undefined;
+  #writeBack: Timer | undefined;
 
   private constructor(options: ForkStoreOptions, state: ForkState, journal: Journal) {
     this.state = state;
@@ -182,6 +189,7 @@ export class ForkStore {
 
   /** Makes everything durable and closes the files. */
   async close(): Promise<void> {
+    this.#writeBack?.cancel();
     try {
       if (this.#failure === undefined) await this.flush();
     } finally {
@@ -212,7 +220,16 @@ export class ForkStore {
 
   #add(record: JournalRecord): void {
     this.#queue.add(record);
-    if (this.#queue.count === QUEUED_RECORDS_MAX) this.flush().catch(() => undefined);
+    if (this.#queue.count === QUEUED_RECORDS_MAX) this.#flushUnasked();
+    this.#writeBack ??= this.#clock.setTimer(WRITE_BACK_MS, () => {
+      this.#writeBack = undefined;
+      this.#flushUnasked();
+    });
+  }
+
+  // Whoever asks for a flush is told what went wrong; what is queued stays queued.
+  #flushUnasked(): void {
+    this.flush().catch(() => undefined);
   }
 
   #promise(start: number, count: number): number {

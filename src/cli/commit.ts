@@ -1,0 +1,99 @@
+import { Command, Option } from 'commander';
+import type { CommitProgress } from '../app/committing.js';
+import { UsageError } from '../util/errors.js';
+import type { ApiOptions } from './api-options.js';
+import { addApiOptions, apiSettingsOf } from './api-options.js';
+import { addPutRateOption, addStateOptions, stateSettingsOf, type StateOptions } from './fork-options.js';
+import { StatusLine } from './status-line.js';
+
+interface CommitOptions extends ApiOptions, StateOptions {
+  readonly description?: string;
+  readonly tag?: Readonly<Record<string, string>>;
+  readonly wait: boolean;
+  readonly live?: true;
+  readonly putRate?: number;
+}
+
+/** The bounds of the service. [ebs: StartSnapshot] */
+const DESCRIPTION_LENGTH_MAX = 255;
+const TAGS_MAX = 50;
+
+/** `snapnbd commit`: makes a snapshot of a disk that was written. */
+export function commitCommand(): Command {
+  const command = new Command('commit')
+    .description('make a snapshot of a fork, or finish one that broke off; print its id')
+    .argument('<NAME>', 'of the export, as in NAME=fork:snap-ID')
+    .addOption(new Option('--description <TEXT>', 'of the snapshot').argParser(parseDescription))
+    .addOption(new Option('--tag <KEY=VALUE>', 'of the snapshot; repeatable').argParser(parseTag))
+    .option('--no-wait', 'return when AWS has accepted the snapshot, before it can be read')
+    .option('--live', 'also while clients are connected: the disk as it is now');
+  return addApiOptions(addPutRateOption(addStateOptions(command)))
+    .addHelpText('after', EXAMPLES)
+    .action(run);
+}
+
+const EXAMPLES = `
+While a server has the fork, it does the work; its options say which AWS is spoken to.
+
+Examples:
+  snapnbd commit root --description "after the upgrade" --tag Name=root
+  snapnbd commit root --live --no-wait`;
+
+async function run(name: string, options: CommitOptions): Promise<void> {
+  const { commitFork, createLogWriter } = await import('../app/committing.js');
+  const statusLine = new StatusLine(process.stderr);
+  const logger = createLogWriter({ level: 'warn', write: (line) => statusLine.interrupt(line) });
+  const startMs = performance.now();
+  const result = await commitFork({
+    name,
+    api: apiSettingsOf(options),
+    forks: {
+      ...stateSettingsOf(options),
+      ...(options.putRate === undefined ? {} : { putsPerSecond: options.putRate }),
+    },
+    description: options.description,
+    tags: options.tag,
+    live: options.live === true,
+    noWait: !options.wait,
+    logger,
+    onProgress: (progress) => statusLine.show(textOf(progress, (performance.now() - startMs) / 1000)),
+  }).finally(() => statusLine.clear());
+  if (result.wasResumed) {
+    process.stderr.write(
+      'Finished a commit that had broken off; what was written after it began is not in it.\n',
+    );
+  } else if (!result.isNew) {
+    process.stderr.write('Nothing to commit: this snapshot holds the disk as it is.\n');
+  }
+  process.stdout.write(`${result.snapshotId}\n`);
+}
+
+function textOf({ step, snapshotId, putCount, dueCount }: CommitProgress, seconds: number): string {
+  if (step === 'complete') return `${snapshotId}: waiting for AWS to complete it`;
+  if (step === 'readable') return `${snapshotId}: waiting until it can be read`;
+  const rate = putCount / Math.max(seconds, 0.001);
+  const left = putCount === 0 ? '' : `, ${Math.ceil((dueCount - putCount) / rate)} s left`;
+  return `${snapshotId}: ${putCount} of ${dueCount} blocks put, ${rate.toFixed(0)}/s${left}`;
+}
+
+function parseDescription(text: string): string {
+  if (text.length > DESCRIPTION_LENGTH_MAX) {
+    throw new UsageError(
+      `Cannot use a description of ${text.length} characters: AWS takes ${DESCRIPTION_LENGTH_MAX}.`,
+    );
+  }
+  return text;
+}
+
+function parseTag(
+  text: string,
+  earlier: Readonly<Record<string, string>> | undefined,
+): Readonly<Record<string, string>> {
+  const separator = text.indexOf('=');
+  if (separator < 1) throw new UsageError(`Cannot use "${text}" as --tag: write KEY=VALUE.`);
+  const tags = { ...earlier, [text.slice(0, separator)]: text.slice(separator + 1) };
+  if (Object.keys(tags).length > TAGS_MAX) {
+    throw new UsageError(`Cannot use more than ${TAGS_MAX} tags: AWS takes no more.`);
+  }
+  return tags;
+}
