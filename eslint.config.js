@@ -22,7 +22,7 @@ export default tseslint.config(
     },
   },
   {
-    files: ['test/**/*.ts', 'bench/**/*.ts'],
+    files: ['test/**/*.ts', 'bench/**/*.ts', 'examples/**/*.ts'],
     rules: {
       // Tap's promise-returning assertions and loosely typed JSON would turn each test into casts.
       '@typescript-eslint/no-floating-promises': 'off',

@@ -1,3 +1,5 @@
+// A server for devices of one's own.
+export { ExportRegistry, type RegisteredExport } from './app/export-registry.js';
 export type {
   BlockDevice,
   BlockSizes,
@@ -11,5 +13,33 @@ export type {
   ZeroOptions,
   ZeroRun,
 } from './device/block-device.js';
-export { AllocationFlag } from './device/block-device.js';
+export { AllocationFlag, ReadIntoResult } from './device/block-device.js';
 export { DeviceErrno, DeviceError } from './device/device-error.js';
+export { MemoryDevice } from './device/memory-device.js';
+export {
+  ExportRefusalKind,
+  ExportRefusedError,
+  type ExportLease,
+  type ExportListing,
+  type ExportTable,
+} from './nbd/export-table.js';
+export { DEFAULT_NBD_LIMITS, type NbdLimits } from './nbd/limits.js';
+export {
+  formatNbdUri,
+  parseListenAddress,
+  type BoundAddress,
+  type ListenAddress,
+} from './nbd/listen/listen-address.js';
+export { NbdServer, type ListenOptions, type NbdServerOptions } from './nbd/server.js';
+export type { TlsSetup } from './nbd/tls/server-tls.js';
+export { TlsCredentials, type TlsFiles } from './nbd/tls/tls-credentials.js';
+
+// The server that `snapnbd serve` runs, out of a program.
+export { startServer, type RunningServer, type ServerSurroundings } from './app/server-start.js';
+export { parseExportSpec, type ExportSource, type ExportSpec } from './app/export-spec.js';
+export type { ApiSettings, ListenSettings, ServeSettings, TlsSettings } from './app/settings.js';
+
+// What these say about time, logs and errors.
+export { systemClock, type Clock, type Timer } from './util/clock.js';
+export { EnvironmentError, SnapnbdError, UsageError } from './util/errors.js';
+export { silentLogger, type LogFields, type Logger } from './util/logger.js';
