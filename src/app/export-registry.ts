@@ -7,8 +7,12 @@ import { assert } from '../util/assert.js';
 export interface RegisteredExport {
   readonly name: string;
   readonly device: BlockDevice;
-  /** Called when a client begins or ends to use it, with the number of those that do. */
-  readonly usersChanged?: (userCount: number) => void;
+  /**
+   * Called when a client begins or ends to use it, with the number of those that do.
+   *
+   * @param saidGoodbye whether it ended as clients should, rather than vanish.
+   */
+  readonly usersChanged?: (userCount: number, saidGoodbye: boolean) => void;
 }
 
 /**
@@ -51,24 +55,24 @@ export class ExportRegistry implements ExportTable {
     if (found === undefined) {
       return Promise.reject(new ExportRefusedError(ExportRefusalKind.Unknown, 'no export of this name'));
     }
-    this.#count(found, 1);
+    this.#count(found, 1, false);
     let released = false;
     return Promise.resolve({
       name: found.name,
       device: found.device,
-      release: () => {
+      release: (saidGoodbye = false) => {
         assert(!released, `the lease on "${found.name}" was released twice`);
         released = true;
-        this.#count(found, -1);
+        this.#count(found, -1, saidGoodbye);
       },
     });
   }
 
-  #count(entry: RegisteredExport, by: number): void {
+  #count(entry: RegisteredExport, by: number, saidGoodbye: boolean): void {
     this.#leaseCount += by;
     const userCount = (this.#userCounts.get(entry.name) ?? 0) + by;
     this.#userCounts.set(entry.name, userCount);
-    entry.usersChanged?.(userCount);
+    entry.usersChanged?.(userCount, saidGoodbye);
   }
 
   /** Closes every device. Call it when no connection is left. */

@@ -31,8 +31,10 @@ export async function openForkExport(
   return {
     name,
     device: withClose(owned.fork, () => served.close()),
-    usersChanged: (userCount) => {
+    usersChanged: (userCount, saidGoodbye) => {
       served.userCount = userCount;
+      if (saidGoodbye && userCount === 0 && context.forks.commitsOnDisconnect === true)
+        served.commitUnattended();
     },
   };
 }
@@ -65,6 +67,11 @@ class ServedFork {
     });
     if (fork.isCommitting) this.#commitUnasked('finishing a commit that broke off');
     if (commitEveryMs !== undefined) this.#schedule(commitEveryMs);
+  }
+
+  /** Commits after the last client has gone. */
+  commitUnattended(): void {
+    if (!this.#isClosed) this.#commitUnasked('committing, as the last client has disconnected');
   }
 
   async close(): Promise<void> {

@@ -55,6 +55,8 @@ export interface ForkSettings {
   readonly putsPerSecond?: number;
   /** Bound on the staged data of each fork, in bytes. Default: the disk that it is on. */
   readonly stageLimitBytes?: number;
+  /** Commit a disk when its last client disconnects, unless that one vanished. Default: false. */
+  readonly commitsOnDisconnect?: boolean;
   /** Commit again and again, so many milliseconds apart. Default: only when asked to. */
   readonly commitEveryMs?: number;
 }

@@ -35,6 +35,7 @@ export interface ForkServeOptions extends StateOptions {
   readonly durability?: Durability;
   readonly putRate?: number;
   readonly stageLimit?: number;
+  readonly commitOn?: 'disconnect';
   readonly commitEvery?: number;
 }
 
@@ -54,6 +55,11 @@ export function addForkServeOptions(command: Command): Command {
       ).argParser(parseStageLimit),
     )
     .addOption(
+      new Option('--commit-on <EVENT>', 'commit a fork when its last client disconnects properly').choices([
+        'disconnect',
+      ]),
+    )
+    .addOption(
       new Option('--commit-every <TIME>', 'commit each fork again and again, so far apart').argParser(
         parseInterval,
       ),
@@ -62,12 +68,13 @@ export function addForkServeOptions(command: Command): Command {
 
 /** The settings that the options of `snapnbd serve` stand for. */
 export function forkSettingsOf(options: ForkServeOptions): ForkSettings {
-  const { durability, putRate, stageLimit, commitEvery } = options;
+  const { durability, putRate, stageLimit, commitOn, commitEvery } = options;
   return {
     ...stateSettingsOf(options),
     ...(durability === undefined ? {} : { durability }),
     ...(putRate === undefined ? {} : { putsPerSecond: putRate }),
     ...(stageLimit === undefined ? {} : { stageLimitBytes: stageLimit }),
+    ...(commitOn === undefined ? {} : { commitsOnDisconnect: true }),
     ...(commitEvery === undefined ? {} : { commitEveryMs: commitEvery }),
   };
 }

@@ -330,7 +330,7 @@ export class Connection {
   }
 
   #releaseLease(): void {
-    this.#lease?.release();
+    this.#lease?.release(this.#transmission?.saidGoodbye ?? false);
     this.#lease = undefined;
     this.#leaseFor = undefined;
   }

@@ -14,8 +14,12 @@ export interface ExportLease {
   readonly name: string;
   /** Borrowed until {@link release}. */
   readonly device: BlockDevice;
-  /** Gives the device back. Called once. */
-  release(): void;
+  /**
+   * Gives the device back. Called once.
+   *
+   * @param saidGoodbye the client ended its use of the device with NBD_CMD_DISC, rather than vanish. Default: false.
+   */
+  release(saidGoodbye?: boolean): void;
 }
 
 /** The exports of a server, looked up by each client anew. */

@@ -56,6 +56,7 @@ export class Transmission {
   #isBlocked = false;
   /** No further requests are read: DISC was received, or the last one has been. */
   #isEnding = false;
+  #saidGoodbye = false;
   #hasInputEnded = false;
   #isShuttingDown = false;
   #isFlushScheduled = false;
@@ -125,6 +126,11 @@ export class Transmission {
     });
   }
 
+  /** The client has sent NBD_CMD_DISC. */
+  get saidGoodbye(): boolean {
+    return this.#saidGoodbye;
+  }
+
   /** Finishes what is in progress; new requests get ESHUTDOWN until then. [nbd-rule 35] */
   shutDown(): void {
     this.#isShuttingDown = true;
@@ -145,6 +151,7 @@ export class Transmission {
     if (header.type === Command.Disc) {
       // [nbd: NBD_CMD_DISC] Finish what is outstanding, no reply, close. [nbd-rule 33]
       this.#isEnding = true;
+      this.#saidGoodbye = true;
       return false;
     }
     this.#begin(header);
