@@ -10,8 +10,8 @@ type NameParts = readonly string[];
  * @throws {UsageError} when a part of it is not TYPE=value.
  */
 export function parseDistinguishedName(text: string): NameParts {
-  const parts = text.match(/(?:\\.|[^,\\])+/g)?.map((part) => part.trim().replaceAll(/\\(.)/g, '$1')) ?? [];
-  if (parts.length === 0 || parts.some((part) => !/^[A-Za-z0-9.]+\s*=/.test(part))) {
+  const parts = text.match(/(?:\\.|[^,\\])+/g) ?? [];
+  if (parts.length === 0 || parts.some((part) => !/^\s*[A-Za-z0-9.]+\s*=/.test(part))) {
     throw new UsageError(
       `Cannot read "${text}" as the name in a certificate: write it as in CN=laptop,O=Example,C=GB.`,
     );
@@ -23,7 +23,7 @@ export function parseDistinguishedName(text: string): NameParts {
  * True when the subject of a certificate is exactly this name. Tools write the parts in either order, so that both are
  * the same name.
  *
- * @param subject a part a line, as `X509Certificate.subject` has it.
+ * @param subject a part a line, with backslashes before commas, as `X509Certificate.subject` has it.
  */
 export function isSubjectNamed(subject: string, name: NameParts): boolean {
   const parts = subject.split('\n').map(normalPart);
@@ -32,7 +32,11 @@ export function isSubjectNamed(subject: string, name: NameParts): boolean {
 
 function normalPart(part: string): string {
   const at = part.indexOf('=');
-  return `${part.slice(0, at).trim().toUpperCase()}=${part.slice(at + 1).trim()}`;
+  const value = part
+    .slice(at + 1)
+    .trim()
+    .replaceAll(/\\(.)/g, '$1');
+  return `${part.slice(0, at).trim().toUpperCase()}=${value}`;
 }
 
 function isEqual(one: NameParts, other: NameParts): boolean {
