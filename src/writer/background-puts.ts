@@ -37,6 +37,7 @@ export class BackgroundPuts implements BlockObserver {
   #stop = new AbortController();
   #running: Promise<void> = Promise.resolve();
   #isPaused = false;
+  #isClosed = false;
   #resumed: Promise<void> | undefined;
   #onResume: (() => void) | undefined;
 
@@ -80,13 +81,23 @@ export class BackgroundPuts implements BlockObserver {
    * waits, as the parent of what was written meanwhile is not there yet.
    */
   async putAll(): Promise<void> {
-    while (this.#resumed !== undefined) await this.#resumed;
-    if (this.#context.store.state.frozen !== undefined) {
-      throw new CommitError(
-        'Cannot put what was flushed: a commit broke off. Run "snapnbd commit" again first.',
-      );
+    for (;;) {
+      while (this.#resumed !== undefined) await this.#resumed;
+      if (this.#isClosed) throw new CommitError('Cannot put what was flushed: the disk is being closed.');
+      if (this.#context.store.state.frozen !== undefined) {
+        throw new CommitError(
+          'Cannot put what was flushed: a commit broke off. Run "snapnbd commit" again first.',
+        );
+      }
+      const { signal } = this.#stop;
+      try {
+        await this.#run(() => true);
+        if (!signal.aborted) return;
+      } catch (error) {
+        // Cut off by a commit, after which what is left is put.
+        if (!signal.aborted) throw error;
+      }
     }
-    await this.#run(() => true);
   }
 
   /** Stops putting, and resolves when nothing is under way any more. */
@@ -107,6 +118,7 @@ export class BackgroundPuts implements BlockObserver {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     this.#timer?.cancel();
     this.#timer = undefined;
     await this.pause();

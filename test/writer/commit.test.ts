@@ -197,6 +197,20 @@ t.test('puts while the disk is written, and puts again what changed', async (t) 
   t.ok((await contentsOf(ebs.device(snapshotId))).equals(await contentsOf(fork.device)));
 });
 
+t.test('a commit in the middle of a flush does not fail it', async (t) => {
+  const ebs = new FakeEbs();
+  const fork = await blankFork(ebs, new ForgetfulFolder(), { durability: 'remote' });
+  await fork.device.write(0, Buffer.alloc(5 * BLOCK_BYTES, 1));
+  let commit: Promise<unknown> | undefined;
+  ebs.before = (operation) => {
+    if (operation === EbsOperation.PutSnapshotBlock) commit ??= fork.commit();
+  };
+  await fork.device.flush();
+  await commit;
+  t.equal(ebs.completed.length, 1);
+  t.ok((await contentsOf(ebs.device(ebs.completed[0]!.snapshotId))).equals(await contentsOf(fork.device)));
+});
+
 t.test('an API that refuses a flush says so', async (t) => {
   const ebs = new FakeEbs();
   const fork = await blankFork(ebs, new ForgetfulFolder(), { durability: 'remote' });
