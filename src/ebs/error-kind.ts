@@ -118,7 +118,8 @@ function kindWithoutName(failure: Failure): EbsErrorKind {
   if (status === 408) return EbsErrorKind.Timeout;
   if (status >= 500) return EbsErrorKind.Server;
   if (status === 403 || status === 401) return EbsErrorKind.AccessDenied;
-  if (status === 404 && !unreadable) return EbsErrorKind.NotFound;
+  // The service itself always names its errors: somebody else has answered.
+  if (status === 404) return EbsErrorKind.MalformedAnswer;
   if (status >= 400 && !unreadable) return EbsErrorKind.InvalidRequest;
   return EbsErrorKind.MalformedAnswer;
 }

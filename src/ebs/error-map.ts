@@ -13,11 +13,10 @@ export function toEbsError(thrown: unknown, subject: CallSubject): EbsError {
   if (thrown instanceof EbsError) return thrown;
   const failure = inspect(thrown);
   const kind = kindOf(failure, subject);
-  const correctedSkew = kind === EbsErrorKind.ClockSkew && failure.clockCorrected;
+  const retryable = retryableUnlike(kind, failure);
   return new EbsError(errorText(kind, subject, reasonTextOf(kind, failure, subject)), {
     kind,
-    // [ebs: Retry] The next try is signed with the service's own time.
-    ...(correctedSkew ? { retryable: true } : {}),
+    ...(retryable === undefined ? {} : { retryable }),
     operation: subject.operation,
     status: failure.status,
     serviceError: failure.status === undefined ? undefined : failure.name,
@@ -25,6 +24,15 @@ export function toEbsError(thrown: unknown, subject: CallSubject): EbsError {
     requestId: failure.requestId,
     cause: thrown,
   });
+}
+
+// [ebs: Retry] Where it is not the kind that decides whether to try again.
+function retryableUnlike(kind: EbsErrorKind, { clockCorrected, status = 0 }: Failure): boolean | undefined {
+  // The next try is signed with the service's own time.
+  if (kind === EbsErrorKind.ClockSkew && clockCorrected) return true;
+  // Somebody who does not know this API will not learn it.
+  if (kind === EbsErrorKind.MalformedAnswer && status >= 400) return false;
+  return undefined;
 }
 
 /** An error of this side about an answer: its length, its checksum, its contents. */

@@ -241,6 +241,13 @@ const cases: [string, unknown, EbsErrorKind, boolean, RegExp, CallSubject?][] = 
     /cannot be read/,
   ],
   [
+    'another server',
+    answered(404, 'Unknown'),
+    'malformed-answer',
+    false,
+    /the answer from https:.* \(status 404\) cannot be read.* --endpoint-url/,
+  ],
+  [
     'no HTTP',
     system('HPE_INVALID_CONSTANT', 'Parse Error: Expected HTTP/'),
     'malformed-answer',
