@@ -3,11 +3,13 @@ import t from 'tap';
 import { CREDENTIALS, startEmulator } from '../fixtures/emulator.js';
 import type { ByteRange } from '../fixtures/nbd-agent.js';
 import { connectAgent } from '../fixtures/nbd-agent.js';
-import { needsPrograms, needsPython } from '../fixtures/programs.js';
+import { needsPrograms, needsPython, PROGRAMS_TIMEOUT_MS } from '../fixtures/programs.js';
 import { mustRun, runProgram } from '../fixtures/run-program.js';
 import { digestsOfRanges, makeScatteredSnapshot } from '../fixtures/scattered-snapshot.js';
 import { freshSeed } from '../fixtures/seeded.js';
 import { serve } from '../fixtures/serving.js';
+
+t.setTimeout(PROGRAMS_TIMEOUT_MS);
 
 const EIO = 5;
 

@@ -3,11 +3,13 @@ import t from 'tap';
 import { CREDENTIALS, startEmulator } from '../fixtures/emulator.js';
 import type { ByteRange } from '../fixtures/nbd-agent.js';
 import { connectAgent, digestOf } from '../fixtures/nbd-agent.js';
-import { needsPython } from '../fixtures/programs.js';
+import { needsPython, PROGRAMS_TIMEOUT_MS } from '../fixtures/programs.js';
 import { freshSeed, seededNumbers } from '../fixtures/seeded.js';
 import { serve, snapshotIdFrom } from '../fixtures/serving.js';
 import { synthBytes } from '../fixtures/synth-rule.js';
 import { workFolder } from '../fixtures/work-folder.js';
+
+t.setTimeout(PROGRAMS_TIMEOUT_MS);
 
 const SIZE_BYTES = 2 ** 46;
 const READ_BYTES = 4096;

@@ -5,9 +5,11 @@ import { writeFileTree } from '../fixtures/file-tree.js';
 import { makeExt4Image, makeGptImage, makeXfsImage, paddedBytes } from '../fixtures/images.js';
 import { runOnKernel } from '../fixtures/kernel.js';
 import { digestOf } from '../fixtures/nbd-agent.js';
-import { needsKernelNbd, needsPrograms } from '../fixtures/programs.js';
+import { needsKernelNbd, needsPrograms, PROGRAMS_TIMEOUT_MS } from '../fixtures/programs.js';
 import { importImage, serve } from '../fixtures/serving.js';
 import { workFolder } from '../fixtures/work-folder.js';
+
+t.setTimeout(PROGRAMS_TIMEOUT_MS);
 
 /** On the kernel: `look DEVICE PARTITION TYPE OPTIONS NAME` leaves what it finds in files of the shared folder. */
 const LOOK = `
@@ -71,7 +73,7 @@ t.test("the kernel's own nbd driver mounts served snapshots, every file equal", 
     options: ['--share', share],
     script: `${LOOK}\n${looks.join('\n')}`,
   });
-  t.equal(outcome.status, 0, `the script ended well ${outcome.stdout}${outcome.stderr}`);
+  t.equal(outcome.status, 0, 'the script ended well', { output: outcome.stdout + outcome.stderr });
 
   for (const { name, image } of disks) {
     const found = (what: string): string => readFileSync(join(share, `${name}.${what}`), 'utf8');
@@ -86,5 +88,7 @@ t.test("the kernel's own nbd driver mounts served snapshots, every file equal", 
     options: ['--client-options', '-C 4 -b 4096'],
     script: `blockdev --getss $NBD_DEVICE; head -c ${ext4.sizeBytes} $NBD_DEVICE | sha256sum`,
   });
-  t.equal(parallel.stdout, `4096\n${digestOf(readFileSync(ext4.path))}  -\n`, parallel.stderr);
+  t.equal(parallel.stdout, `4096\n${digestOf(readFileSync(ext4.path))}  -\n`, 'the whole disk', {
+    stderr: parallel.stderr,
+  });
 });

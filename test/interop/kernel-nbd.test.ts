@@ -4,10 +4,12 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { runOnKernel } from '../fixtures/kernel.js';
-import { KERNEL_NBD, needsKernelNbd } from '../fixtures/programs.js';
+import { KERNEL_NBD, needsKernelNbd, PROGRAMS_TIMEOUT_MS } from '../fixtures/programs.js';
 import { runProgram } from '../fixtures/run-program.js';
 import { serve } from '../fixtures/serving.js';
 import { workFolder } from '../fixtures/work-folder.js';
+
+t.setTimeout(PROGRAMS_TIMEOUT_MS);
 
 t.test('scripts/kernel-nbd', needsKernelNbd(), async (t) => {
   const served = await serve(t, { exports: ['one=memory:64MiB', 'two=memory:33MiB'] });
@@ -40,7 +42,14 @@ t.test('scripts/kernel-nbd', needsKernelNbd(), async (t) => {
         while [ -e /sys/block/nbd0/pid ]; do sleep 0.1; done
         echo let go`,
     });
-    t.match(outcome, { status: 0, stdout: `${64 * 2 ** 20}\nstatus 3\nlet go\n` }, outcome.stderr);
+    t.match(
+      outcome,
+      { status: 0, stdout: `${64 * 2 ** 20}\nstatus 3\nlet go\n` },
+      'attached, passed on, let go',
+      {
+        stderr: outcome.stderr,
+      },
+    );
   });
 
   await t.test('says what went wrong, each thing with its exit status', async (t) => {

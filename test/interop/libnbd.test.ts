@@ -1,12 +1,14 @@
 import { join } from 'node:path';
 import t from 'tap';
 import { connectAgent } from '../fixtures/nbd-agent.js';
-import { needsPrograms, needsPython } from '../fixtures/programs.js';
+import { needsPrograms, needsPython, PROGRAMS_TIMEOUT_MS } from '../fixtures/programs.js';
 import { mustRun, runProgram } from '../fixtures/run-program.js';
 import { digestsOfRanges, makeScatteredSnapshot } from '../fixtures/scattered-snapshot.js';
 import { freshSeed } from '../fixtures/seeded.js';
 import { seededRanges } from '../fixtures/seeded-ranges.js';
 import { serve } from '../fixtures/serving.js';
+
+t.setTimeout(PROGRAMS_TIMEOUT_MS);
 
 const SCRATCH_BYTES = 12_345 * 512;
 

@@ -1,7 +1,9 @@
 import t from 'tap';
-import { needsPrograms } from '../fixtures/programs.js';
+import { needsPrograms, PROGRAMS_TIMEOUT_MS } from '../fixtures/programs.js';
 import { mustRun } from '../fixtures/run-program.js';
 import { serve } from '../fixtures/serving.js';
+
+t.setTimeout(PROGRAMS_TIMEOUT_MS);
 
 t.test('nbd-client -l lists the exports', needsPrograms('nbd-client'), async (t) => {
   const served = await serve(t, { exports: ['first=memory:1MiB', 'second-名前=memory:512'] });

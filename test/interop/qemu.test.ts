@@ -1,12 +1,14 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { needsPrograms } from '../fixtures/programs.js';
+import { needsPrograms, PROGRAMS_TIMEOUT_MS } from '../fixtures/programs.js';
 import { mustRun, runProgram } from '../fixtures/run-program.js';
 import { makeScatteredSnapshot } from '../fixtures/scattered-snapshot.js';
 import { freshSeed } from '../fixtures/seeded.js';
 import { importImage, serve } from '../fixtures/serving.js';
 import { workFolder } from '../fixtures/work-folder.js';
+
+t.setTimeout(PROGRAMS_TIMEOUT_MS);
 
 t.test("QEMU's client", needsPrograms('qemu-img', 'qemu-io', 'cmp'), async (t) => {
   const seed = freshSeed();
@@ -74,7 +76,7 @@ t.test('qemu-io reads the patterns that were written', needsPrograms('qemu-io'),
   const all = [...reads.flat(), ...rest];
   for (const uri of [served.tcp('patterns'), served.unix('patterns')]) {
     const { status, stdout, stderr } = await runProgram('qemu-io', ['-r', '-f', 'raw', ...all, uri]);
-    t.equal(status, 0, `${uri} ${stderr}`);
+    t.equal(status, 0, uri, { stderr });
     t.equal(stdout.match(/^read \d+\/\d+ bytes/gm)?.length, PATTERNS.length + 1, 'every read was whole');
     t.notMatch(stdout, /failed/i, 'no pattern differs');
   }
