@@ -12,7 +12,7 @@ const syncAll = promisify(fsync);
 const statFile = promisify(fstat);
 
 /** Up to here the copy into the page cache is cheaper than the way to a thread and back. */
-const AT_ONCE_BYTES_MAX = 64 * KIB;
+const AT_ONCE_BYTES_MAX = 512 * KIB;
 /** A write into the page cache that takes longer was held up by the disk. */
 const HELD_UP_MS = 4;
 /** For so long after that, writes are left to the thread pool, where they hold up nobody else. */
