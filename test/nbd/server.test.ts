@@ -1,0 +1,224 @@
+// The server on real sockets.
+import { readdirSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import type { BlockDevice } from '../../src/device/block-device.js';
+import { MemoryDevice } from '../../src/device/memory-device.js';
+import type { BoundAddress } from '../../src/nbd/listen/listen-address.js';
+import { NbdServer, type NbdServerOptions } from '../../src/nbd/server.js';
+import { ManualClock, settle } from '../fixtures/manual-clock.js';
+import { CMD, infoData, OPT, REP, requestBytes } from '../fixtures/nbd-bytes.js';
+import { FixedExports } from '../fixtures/nbd-connection.js';
+import { RawNbdClient } from '../fixtures/nbd-raw-client.js';
+import { SlowDevice } from '../fixtures/slow-device.js';
+import { workFolder } from '../fixtures/work-folder.js';
+
+interface Served {
+  readonly server: NbdServer;
+  readonly exports: FixedExports;
+  readonly address: BoundAddress;
+  readonly open: () => Promise<RawNbdClient>;
+}
+
+async function serve(
+  t: Test,
+  device: BlockDevice = new MemoryDevice(2 ** 20),
+  options: Partial<NbdServerOptions> = {},
+): Promise<Served> {
+  const exports = new FixedExports({ disk: device });
+  const server = new NbdServer({ exports, ...options });
+  const address = await server.listen({ kind: 'unix', path: join(workFolder(t), 's') });
+  t.teardown(() => server.close());
+  return { server, exports, address, open: () => RawNbdClient.greet(connectTo(address)) };
+}
+
+function connectTo(address: BoundAddress): Socket {
+  return address.kind === 'unix' ? connect(address.path) : connect(address.port, address.host);
+}
+
+/** Waits until something holds; what it waits for is under way, and nothing is timed. */
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await settle();
+}
+
+t.test('serves the same exports on several addresses', async (t) => {
+  const { server, open } = await serve(t);
+  const tcp = await server.listen({ kind: 'tcp', host: '127.0.0.1', port: 0 });
+  const one = await open();
+  const other = await RawNbdClient.greet(connectTo(tcp));
+  await one.go();
+  await other.go();
+  one.send({ type: CMD.WRITE, payload: Buffer.from('shared') });
+  await one.readSimple();
+  other.send({ type: CMD.READ, length: 6 });
+  t.equal(
+    (await other.readSimple(6)).payload.toString(),
+    'shared',
+    'one disk for all connections [nbd-rule 14]',
+  );
+  t.equal(server.connectionCount, 2);
+  one.stream.destroy();
+  other.stream.destroy();
+  await until(() => server.connectionCount === 0);
+});
+
+t.test('[nbd-rule 19] connections are capped; one more is told why, and the place comes back', async (t) => {
+  const { server, open, address } = await serve(t, undefined, {
+    limits: { connectionsMax: 2, refusalsMax: 1 },
+  });
+  const clients = [await open(), await open()];
+  const third = await open();
+  const [answer] = await third.option(OPT.GO, infoData('disk'));
+  t.equal(answer?.type, REP.ERR_POLICY);
+  t.match(answer?.data.toString(), /2 clients/);
+  t.equal(server.connectionCount, 2);
+  const fourth = new RawNbdClient(connectTo(address));
+  await fourth.ended;
+  t.equal(fourth.pendingBytes, 0, 'beyond that, without a word');
+  for (const client of [clients[0]!, third]) client.stream.destroy();
+  await until(() => server.connectionCount === 1);
+  const next = await open();
+  t.equal((await next.go('disk')).size, 2n ** 20n);
+});
+
+t.test('[nbd-rule 35] drain finishes what is in progress, and stops listening first', async (t) => {
+  const device = new SlowDevice();
+  const clock = new ManualClock();
+  const { server, open, address, exports } = await serve(t, device, { clock });
+  const busy = await open();
+  await busy.go();
+  const idle = await open();
+  await idle.go();
+  busy.send({ type: CMD.READ, length: 300_000, cookie: 5n });
+  await until(() => device.waiting.length === 1);
+  const drained = server.drain(1000);
+  await idle.ended;
+  await t.rejects(RawNbdClient.greet(connectTo(address)), 'nobody is let in any more');
+  device.take().resolve();
+  t.match(await busy.readSimple(300_000), { error: 0, cookie: 5n });
+  await busy.ended;
+  await drained;
+  t.equal(exports.leaseCount, 0);
+  t.equal(clock.waitingCount, 0);
+});
+
+t.test('drain cuts what does not finish in time', async (t) => {
+  const device = new SlowDevice();
+  const clock = new ManualClock();
+  const { server, open, exports } = await serve(t, device, { clock });
+  const client = await open();
+  await client.go();
+  client.send({ type: CMD.READ, length: 512 });
+  await until(() => device.waiting.length === 1);
+  const drained = server.drain(1000);
+  await clock.advance(1000);
+  await client.ended;
+  await until(() => device.waiting[0]?.signal?.aborted === true);
+  device.take().reject(new Error('given up'));
+  await drained;
+  t.equal(exports.leaseCount, 0);
+});
+
+t.test('close cuts everything, and gives every export back', async (t) => {
+  const { server, open, exports } = await serve(t);
+  const clients = await Promise.all(Array.from({ length: 10 }, open));
+  for (const client of clients.slice(5)) await client.go();
+  t.equal(exports.leaseCount, 5);
+  await server.close();
+  t.equal(exports.leaseCount, 0);
+  t.equal(server.connectionCount, 0);
+  await Promise.all(clients.map((client) => client.ended));
+});
+
+t.test('many clients at once each get their own', async (t) => {
+  const { open } = await serve(t, new MemoryDevice(2 ** 24));
+  const clients = await Promise.all(Array.from({ length: 40 }, open));
+  await Promise.all(
+    clients.map(async (client, index) => {
+      await client.go();
+      const payload = Buffer.alloc(100_000, index + 1);
+      const offset = index * payload.length;
+      client.send(
+        { type: CMD.WRITE, offset, payload, cookie: 1n },
+        { type: CMD.READ, offset, length: payload.length, cookie: 2n },
+      );
+      await client.readSimple();
+      t.ok((await client.readSimple(payload.length)).payload.equals(payload), `client ${index}`);
+      client.send({ type: CMD.DISC });
+      await client.ended;
+    }),
+  );
+});
+
+t.test('[nbd-rule 39] a write within a block is whole for everybody, also while it is read', async (t) => {
+  const { open } = await serve(t);
+  const writers = await Promise.all([open(), open()]);
+  const reader = await open();
+  await Promise.all([...writers, reader].map((client) => client.go()));
+  const rounds = 200;
+  for (let round = 0; round < rounds; round += 1) {
+    writers.forEach((writer, index) => {
+      writer.send({ type: CMD.WRITE, offset: 512, payload: Buffer.alloc(3000, 2 * round + index) });
+    });
+    reader.send({ type: CMD.READ, offset: 512, length: 3000 });
+  }
+  let torn = 0;
+  for (let round = 0; round < rounds; round += 1) {
+    await Promise.all(writers.map((writer) => writer.readSimple()));
+    const { payload } = await reader.readSimple(3000);
+    if (!payload.equals(Buffer.alloc(3000, payload[0]))) torn += 1;
+  }
+  t.equal(torn, 0);
+});
+
+t.test('[nbd-rule 38] hang-ups at every point give back descriptors, places and memory', async (t) => {
+  const { server, exports, address } = await serve(t, new MemoryDevice(2 ** 24), {
+    limits: { connectionsMax: 4000 },
+  });
+  const tcp = await server.listen({ kind: 'tcp', host: '127.0.0.1', port: 0 });
+  const descriptorCount = (): number => readdirSync('/proc/self/fd').length;
+  const conversation = Buffer.concat([
+    Buffer.from([0, 0, 0, 3]),
+    Buffer.from('IHAVEOPT'),
+    Buffer.from([0, 0, 0, 7, 0, 0, 0, 10, 0, 0, 0, 4]),
+    Buffer.from('disk'),
+    Buffer.from([0, 0]),
+    ...Array.from({ length: 8 }, (_, index) =>
+      requestBytes({
+        type: index % 2,
+        offset: index * 65_536,
+        length: 65_536,
+        payload: Buffer.alloc(index % 2 ? 65_536 : 0),
+      }),
+    ),
+  ]);
+  const hangUp = async (index: number): Promise<void> => {
+    const isReset = index % 5 === 0;
+    const socket = connectTo(isReset ? tcp : address);
+    // The queue of a listening socket may be full for a moment: one client is accepted in each turn of the event loop.
+    await new Promise((resolve) => socket.once('connect', resolve).once('error', resolve));
+    socket.on('error', () => undefined);
+    const saidBytes = index % 3 === 0 ? conversation.length : (index * 7919) % conversation.length;
+    socket.write(conversation.subarray(0, saidBytes));
+    if (index % 2 === 0) await settle();
+    if (isReset) socket.resetAndDestroy();
+    else socket.destroy();
+  };
+  const round = async (count: number): Promise<void> => {
+    for (let done = 0; done < count; done += 50) {
+      await Promise.all(Array.from({ length: 50 }, (_, index) => hangUp(done + index)));
+    }
+    await until(() => server.connectionCount === 0);
+  };
+  const fdsBefore = descriptorCount();
+  await round(500);
+  globalThis.gc?.();
+  const rssBefore = process.memoryUsage.rss();
+  await round(2000);
+  globalThis.gc?.();
+  t.equal(exports.leaseCount, 0);
+  t.ok(descriptorCount() <= fdsBefore + 5, 'descriptors');
+  const grownMib = (process.memoryUsage.rss() - rssBefore) / 2 ** 20;
+  t.ok(grownMib < 100, `memory: ${Math.round(grownMib)} MiB more`);
+});
