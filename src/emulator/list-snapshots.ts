@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { EnvironmentError, systemCodeOf } from '../util/errors.js';
+import { systemReason } from '../util/system-reason.js';
 import type { SnapshotOrigin, SnapshotState, SynthParameters } from './store/metadata.js';
 import { SnapshotReader } from './store/snapshot-reader.js';
 
@@ -58,7 +59,7 @@ async function mustExist(dir: string): Promise<void> {
   try {
     await stat(dir);
   } catch (error) {
-    if (systemCodeOf(error) !== 'ENOENT') throw error;
-    throw new EnvironmentError(`Cannot list ${dir}: there is no such folder.`, { cause: error });
+    const reason = systemCodeOf(error) === 'ENOENT' ? 'there is no such folder' : systemReason(error);
+    throw new EnvironmentError(`Cannot list ${dir}: ${reason}.`, { cause: error });
   }
 }

@@ -64,10 +64,12 @@ export class RequestHandler {
       exchange.cut();
       return { status: 'dropped' };
     }
-    const answer = await this.#answer(exchange, route, faults);
+    const refusal = this.#refuse(exchange, route, faults);
+    // Before the answer is made, so that nothing is held meanwhile, however many requests wait.
+    const { latencyMs } = context.settings();
+    if (latencyMs > 0) await context.clock.sleep(latencyMs);
+    const answer = refusal ?? (await this.#perform(exchange, route, faults));
     try {
-      const { latencyMs } = context.settings();
-      if (latencyMs > 0) await context.clock.sleep(latencyMs);
       const { errorType } = answer;
       if (faults.drop !== undefined) {
         const { bytesOut } = await exchange.sendAndCut(answer, faults.position);
@@ -81,18 +83,24 @@ export class RequestHandler {
     }
   }
 
-  /** What the operation, or something before it, has to say. */
-  async #answer(exchange: Exchange, route: Route, faults: FaultRoll): Promise<Answer> {
-    const context = this.#context;
-    const header = (name: string): string | undefined => exchange.header(name);
+  /** The error that a request meets before its operation is looked at, or undefined. */
+  #refuse(exchange: Exchange, route: Route, faults: FaultRoll): Answer | undefined {
     try {
-      checkAuthorization(header);
-      this.#throttle.admit(route.operation, route.snapshotId, context.settings());
+      checkAuthorization((name) => exchange.header(name));
+      this.#throttle.admit(route.operation, route.snapshotId, this.#context.settings());
       if (faults.error !== undefined) throw injectedError(faults.error);
-      const answer = await handlers[route.operation](context, {
+      return undefined;
+    } catch (error) {
+      return errorAnswer(this.#asApiError(error, route));
+    }
+  }
+
+  async #perform(exchange: Exchange, route: Route, faults: FaultRoll): Promise<Answer> {
+    try {
+      const answer = await handlers[route.operation](this.#context, {
         route,
         query: new URLSearchParams(exchange.queryText),
-        header,
+        header: (name) => exchange.header(name),
         faults,
         readText: (bytesMax) => exchange.body.readText(bytesMax),
         readInto: (target) => exchange.body.readInto(target),

@@ -1,8 +1,12 @@
-import { BlockSet } from './block-set.js';
+import { MIB } from '../util/units.js';
+import { BlockSet, BlockSetBudget } from './block-set.js';
 import { Operation } from './routes.js';
 
 /** Snapshots that are counted one by one; those beyond are only in the totals. */
 const SNAPSHOTS_MAX = 4096;
+
+/** Room for the distinct blocks of four full snapshots of 64 TiB, or of thousands of usual ones. */
+const BLOCK_SETS_MAX_BYTES = 64 * MIB;
 
 /** Requests and bytes that ended in one way. */
 export interface Tally {
@@ -29,9 +33,10 @@ export interface OperationStats extends Tally {
 export interface SnapshotStats {
   readonly listCalls: number;
   readonly gets: number;
-  readonly distinctBlocksGot: number;
+  /** Null when too many were got to keep count: then it is somewhere between 1 and `gets`. */
+  readonly distinctBlocksGot: number | null;
   readonly puts: number;
-  readonly distinctBlocksPut: number;
+  readonly distinctBlocksPut: number | null;
 }
 
 /** Everything since the start, or since the last reset. */
@@ -80,14 +85,20 @@ class SnapshotCounter {
   listCalls = 0;
   gets = 0;
   puts = 0;
-  readonly got = new BlockSet();
-  readonly put = new BlockSet();
+  readonly got: BlockSet;
+  readonly put: BlockSet;
+
+  constructor(budget: BlockSetBudget) {
+    this.got = new BlockSet(budget);
+    this.put = new BlockSet(budget);
+  }
 }
 
 /** Counts what is asked and answered. */
 export class Stats {
   readonly #operations = new Map<Operation, OperationCounter>();
   readonly #snapshots = new Map<string, SnapshotCounter>();
+  #budget = new BlockSetBudget(BLOCK_SETS_MAX_BYTES);
   #startedMs: number;
 
   /** @param dateMs now, in milliseconds since 1970. */
@@ -99,6 +110,7 @@ export class Stats {
   reset(dateMs: number): void {
     this.#startedMs = dateMs;
     this.#snapshots.clear();
+    this.#budget = new BlockSetBudget(BLOCK_SETS_MAX_BYTES);
     for (const [operation, { inFlight }] of this.#operations) {
       const counter = new OperationCounter();
       counter.inFlight = inFlight;
@@ -173,7 +185,7 @@ export class Stats {
   #snapshotOf(snapshotId: string): SnapshotCounter | undefined {
     let counter = this.#snapshots.get(snapshotId);
     if (counter === undefined && this.#snapshots.size < SNAPSHOTS_MAX) {
-      counter = new SnapshotCounter();
+      counter = new SnapshotCounter(this.#budget);
       this.#snapshots.set(snapshotId, counter);
     }
     return counter;

@@ -78,7 +78,7 @@ t.test('[ebs: Writing / the child shows every block of the parent] random lineag
         await folder.close();
       }
     }),
-    { seed, numRuns: 25 },
+    { seed, numRuns: 12 },
   );
 });
 
@@ -126,12 +126,12 @@ async function changesInSteps(folder: OpenFolder, first: string, second: string)
   return found;
 }
 
-t.test('a lineage of 120 generations reads and lists like one snapshot', async (t) => {
+t.test('a lineage of 60 generations reads and lists like one snapshot', async (t) => {
   const folder = await openFolder(workFolder(t));
   t.teardown(() => folder.close());
   const expected = new Map<number, number>();
   let parent: string | undefined;
-  for (let generation = 0; generation < 120; generation++) {
+  for (let generation = 0; generation < 60; generation++) {
     const { snapshotId } = await begin(folder, 2, parent);
     const [index, n] = [(generation * 37) % 4096, 1 + (generation % 4)];
     await put(folder, snapshotId, index, n);

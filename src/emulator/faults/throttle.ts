@@ -7,7 +7,7 @@ import type { FaultSettings } from './settings.js';
 const BURST_SECONDS = 0.1;
 
 /** Snapshots whose rate is watched at the same time. */
-const SNAPSHOTS_MAX = 1024;
+const BUCKETS_MAX = 1024;
 
 /** Lets through so many a second, and a tenth of that at once. */
 export class TokenBucket {
@@ -55,7 +55,8 @@ const ACCOUNT_RATE: Readonly<Record<Operation, RateName>> = {
 /** The rates of the account and of each snapshot. [ebs: Quotas and prices] */
 export class Throttle {
   readonly #clock: Clock;
-  readonly #buckets = new Map<string, TokenBucket>();
+  readonly #accountBuckets = new Map<string, TokenBucket>();
+  readonly #snapshotBuckets = new Map<string, TokenBucket>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -63,16 +64,10 @@ export class Throttle {
 
   /** @throws {ApiError} the throttling error when the request is one too many. */
   admit(operation: Operation, snapshotId: string, settings: FaultSettings): void {
-    if (!this.#take(operation, settings[ACCOUNT_RATE[operation]])) {
+    if (!this.#take(this.#accountBuckets, operation, settings[ACCOUNT_RATE[operation]]))
       throw serviceError('ThrottlingException', 'Rate exceeded', Reason.AccountThrottled);
-    }
-    const snapshotRate =
-      operation === Operation.GetSnapshotBlock
-        ? settings.snapshotGetRate
-        : operation === Operation.PutSnapshotBlock
-          ? settings.snapshotPutRate
-          : null;
-    if (!this.#take(`${operation} ${snapshotId}`, snapshotRate)) {
+    const rate = snapshotRateOf(operation, settings);
+    if (!this.#take(this.#snapshotBuckets, `${operation} ${snapshotId}`, rate)) {
       throw serviceError(
         'RequestThrottledException',
         `The request rate for snapshot '${snapshotId}' is too high.`,
@@ -81,15 +76,21 @@ export class Throttle {
     }
   }
 
-  #take(key: string, perSecond: number | null): boolean {
+  #take(buckets: Map<string, TokenBucket>, key: string, perSecond: number | null): boolean {
     if (perSecond === null) return true;
-    let bucket = this.#buckets.get(key);
-    if (bucket?.perSecond !== perSecond) {
-      bucket = new TokenBucket(this.#clock, perSecond);
-      const [oldest] = this.#buckets.keys();
-      if (oldest !== undefined && this.#buckets.size >= SNAPSHOTS_MAX) this.#buckets.delete(oldest);
-      this.#buckets.set(key, bucket);
-    }
+    const known = buckets.get(key);
+    buckets.delete(key);
+    const bucket = known?.perSecond === perSecond ? known : new TokenBucket(this.#clock, perSecond);
+    // The one that was used least recently makes room: it is full again, as a new one would be.
+    const [oldest] = buckets.keys();
+    if (oldest !== undefined && buckets.size >= BUCKETS_MAX) buckets.delete(oldest);
+    buckets.set(key, bucket);
     return bucket.tryTake();
   }
+}
+
+function snapshotRateOf(operation: Operation, settings: FaultSettings): number | null {
+  if (operation === Operation.GetSnapshotBlock) return settings.snapshotGetRate;
+  if (operation === Operation.PutSnapshotBlock) return settings.snapshotPutRate;
+  return null;
 }

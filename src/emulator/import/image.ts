@@ -1,8 +1,9 @@
 import { open, type FileHandle } from 'node:fs/promises';
 import { GIB, formatBytes } from '../../util/units.js';
 import { BLOCK_BYTES, VOLUME_SIZE_MAX_GIB } from '../../ebs/constants.js';
-import { EnvironmentError, messageOf } from '../../util/errors.js';
+import { EnvironmentError } from '../../util/errors.js';
 import type { Logger } from '../../util/logger.js';
+import { systemReason } from '../../util/system-reason.js';
 import { readSome } from '../store/file-io.js';
 import { dataRanges } from './data-ranges.js';
 
@@ -35,7 +36,7 @@ export class Image {
     try {
       handle = await open(path, 'r');
     } catch (error) {
-      throw new EnvironmentError(`Cannot read the image ${path}: ${messageOf(error)}.`, { cause: error });
+      throw new EnvironmentError(`Cannot read the image ${path}: ${systemReason(error)}.`, { cause: error });
     }
     try {
       const stats = await handle.stat();
@@ -85,7 +86,7 @@ export class Image {
     try {
       count = await readSome(this.#handle.fd, target, position);
     } catch (error) {
-      throw new EnvironmentError(`Cannot read ${this.path} at byte ${position}: ${messageOf(error)}.`, {
+      throw new EnvironmentError(`Cannot read ${this.path} at byte ${position}: ${systemReason(error)}.`, {
         cause: error,
       });
     }

@@ -5,7 +5,7 @@ import { EnvironmentError } from '../../util/errors.js';
 import { silentLogger, type Logger } from '../../util/logger.js';
 import { PAGE_BLOCKS } from '../store/index-format.js';
 import { SnapshotOrigin, SnapshotState, newMetadata, type SnapshotMetadata } from '../store/metadata.js';
-import { SnapshotBuilder } from '../store/snapshot-builder.js';
+import { SnapshotBuilder, asStoringError } from '../store/snapshot-builder.js';
 import { newSnapshotId } from '../store/snapshot-id.js';
 import { SnapshotReader } from '../store/snapshot-reader.js';
 import { findRow, lowerBound, type SnapshotView } from '../store/snapshot-view.js';
@@ -66,6 +66,8 @@ export async function importImage(options: ImportOptions): Promise<string> {
       throw error;
     }
     return metadata.snapshotId;
+  } catch (error) {
+    throw reader === undefined ? error : asStoringError(reader.layout, error);
   } finally {
     await reader?.close();
     await image.close();

@@ -8,8 +8,8 @@ import type { ApiRequest, OperationContext } from './operation.js';
 /** NextToken lives 60 minutes. [ebs: Reading / NextToken] */
 export const PAGE_TOKEN_TTL_MS = 60 * 60_000;
 
-/** The service's default is not documented; this one makes clients page. */
-const DEFAULT_RESULTS = 100;
+/** The service's default is not documented; with this one clients have to page soon. */
+const DEFAULT_RESULTS = 1000;
 
 /** Expiry times are earlier than the time to live by up to this share, so that nobody counts on it. */
 const EXPIRY_JITTER = 0.01;

@@ -1,6 +1,7 @@
 import { BLOCK_BYTES } from '../../ebs/constants.js';
 import { assert } from '../../util/assert.js';
-import { EnvironmentError, messageOf } from '../../util/errors.js';
+import { EnvironmentError } from '../../util/errors.js';
+import { systemReason } from '../../util/system-reason.js';
 import { SynthBlocks } from '../synth/synth-blocks.js';
 import type { BufferPool } from './buffer-pool.js';
 import type { Catalog } from './catalog.js';
@@ -76,7 +77,7 @@ export class BlockReader {
       await this.#files.use(path, (fd) => readFully(fd, buffer.bytes, slot * BLOCK_BYTES));
     } catch (error) {
       buffer.release();
-      throw new EnvironmentError(`Cannot read ${path}: ${messageOf(error)}.`, { cause: error });
+      throw new EnvironmentError(`Cannot read ${path}: ${systemReason(error)}.`, { cause: error });
     }
     return { pieces: [buffer.bytes], digest, release: buffer.release };
   }

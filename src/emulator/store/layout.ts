@@ -1,6 +1,7 @@
 import { mkdir, readFile, readdir, link, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { EnvironmentError, messageOf, systemCodeOf } from '../../util/errors.js';
+import { EnvironmentError, systemCodeOf } from '../../util/errors.js';
+import { systemReason } from '../../util/system-reason.js';
 
 /** The first line of an emulator's folder. A program that finds another version leaves the folder alone. */
 const FORMAT = JSON.stringify({ format: 'snapnbd-emulator', version: 1 });
@@ -84,7 +85,7 @@ export async function openLayout(dir: string): Promise<StoreLayout> {
     await mkdir(layout.temporaryDir, { recursive: true, mode: 0o700 });
   } catch (error) {
     if (error instanceof EnvironmentError) throw error;
-    throw new EnvironmentError(`Cannot use the emulator folder ${layout.dir}: ${messageOf(error)}`, {
+    throw new EnvironmentError(`Cannot use the emulator folder ${layout.dir}: ${systemReason(error)}.`, {
       cause: error,
     });
   }

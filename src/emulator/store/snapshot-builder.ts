@@ -2,6 +2,8 @@ import { open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BLOCK_BYTES, BLOCKS_PER_GIB } from '../../ebs/constants.js';
 import { assert } from '../../util/assert.js';
+import { EnvironmentError, SnapnbdError, systemCodeOf } from '../../util/errors.js';
+import { systemReason } from '../../util/system-reason.js';
 import { replaceFile, writeFully } from './file-io.js';
 import { IndexWriter, type OwnBlock } from './index-writer.js';
 import { ZERO_SLOT } from './index-format.js';
@@ -9,6 +11,14 @@ import { SnapshotFile, type StoreLayout } from './layout.js';
 import { encodeMetadata, SnapshotState, type SnapshotMetadata } from './metadata.js';
 import type { SnapshotView } from './snapshot-view.js';
 import { makeTemporaryFolder, type TemporaryFolder } from './temporary.js';
+
+/** What went wrong with the folder, worded for users; everything else as it is. */
+export function asStoringError(layout: StoreLayout, error: unknown): unknown {
+  if (error instanceof SnapnbdError || systemCodeOf(error) === undefined) return error;
+  return new EnvironmentError(`Cannot store the snapshot in ${layout.dir}: ${systemReason(error)}.`, {
+    cause: error,
+  });
+}
 
 /** Makes a snapshot that has no blocks of its own yet: its folder, with its metadata in it. */
 export async function publishMetadata(layout: StoreLayout, metadata: SnapshotMetadata): Promise<void> {

@@ -1,6 +1,7 @@
 import { MIB } from '../../util/units.js';
 import { assert } from '../../util/assert.js';
-import { EnvironmentError, messageOf } from '../../util/errors.js';
+import { EnvironmentError } from '../../util/errors.js';
+import { systemReason } from '../../util/system-reason.js';
 import { SynthView } from '../synth/synth-view.js';
 import type { Catalog } from './catalog.js';
 import { DamagedIndexError, type PageReference } from './index-format.js';
@@ -87,7 +88,7 @@ export class SnapshotViews {
       return await this.#files.use(path, read);
     } catch (error) {
       const verb = error instanceof DamagedIndexError ? 'use' : 'read';
-      throw new EnvironmentError(`Cannot ${verb} ${path}: ${messageOf(error)}.`, { cause: error });
+      throw new EnvironmentError(`Cannot ${verb} ${path}: ${systemReason(error)}.`, { cause: error });
     }
   }
 }

@@ -1,8 +1,8 @@
 import { systemClock, type Clock } from '../../util/clock.js';
-import { SnapshotOrigin, SnapshotState, newMetadata } from '../store/metadata.js';
+import { SnapshotOrigin, SnapshotState, newMetadata, type SnapshotMetadata } from '../store/metadata.js';
 import { newSnapshotId } from '../store/snapshot-id.js';
 import { openLayout } from '../store/layout.js';
-import { publishMetadata } from '../store/snapshot-builder.js';
+import { asStoringError, publishMetadata } from '../store/snapshot-builder.js';
 import { SynthView } from './synth-view.js';
 
 export interface SynthOptions {
@@ -29,7 +29,7 @@ export async function createSynth(options: SynthOptions): Promise<string> {
   const layout = await openLayout(dir);
   const snapshotId = newSnapshotId();
   const synth = { seed, fillPpm: Math.round(fill * 1_000_000) };
-  await publishMetadata(layout, {
+  const metadata: SnapshotMetadata = {
     ...newMetadata(snapshotId, volumeSizeGib, clock.dateMs()),
     origin: SnapshotOrigin.Synth,
     state: SnapshotState.Completed,
@@ -38,6 +38,11 @@ export async function createSynth(options: SynthOptions): Promise<string> {
     synth,
     ownBlockCount: 0,
     listedBlockCount: new SynthView(snapshotId, volumeSizeGib, synth).listedBlockCount,
-  });
+  };
+  try {
+    await publishMetadata(layout, metadata);
+  } catch (error) {
+    throw asStoringError(layout, error);
+  }
   return snapshotId;
 }
