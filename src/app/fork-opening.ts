@@ -2,7 +2,7 @@ import type { BlockDevice } from '../device/block-device.js';
 import type { BlockCache } from '../snapshot/block-cache.js';
 import { openSnapshotDevice } from '../snapshot/snapshot-device.js';
 import type { Clock } from '../util/clock.js';
-import { EnvironmentError, UsageError } from '../util/errors.js';
+import { EnvironmentError, messageOf, SnapnbdError, systemCodeOf, UsageError } from '../util/errors.js';
 import type { Logger } from '../util/logger.js';
 import { formatBytes } from '../util/units.js';
 import { MemoryDevice } from '../device/memory-device.js';
@@ -54,8 +54,27 @@ export async function openFork(
   purpose: string,
   context: ForkContext & { readonly putsQuietBlocks?: boolean },
 ): Promise<OwnedFork> {
+  try {
+    return await openLocked(name, source, purpose, context);
+  } catch (error) {
+    // Of the system: a full disk, a folder that may not be written.
+    if (error instanceof SnapnbdError || systemCodeOf(error) === undefined) throw error;
+    const path = forkFoldersOf(context.forks).pathOf(name);
+    throw new EnvironmentError(
+      `Cannot keep the fork "${name}" in ${path}: ${messageOf(error)}. Make room there, or name another folder with --state-dir.`,
+      { cause: error },
+    );
+  }
+}
+
+async function openLocked(
+  name: string,
+  source: ForkSource | undefined,
+  purpose: string,
+  context: ForkContext & { readonly putsQuietBlocks?: boolean },
+): Promise<OwnedFork> {
   const folders = forkFoldersOf(context.forks);
-  const path = source === undefined ? await folders.require(name) : await makeFolder(folders, name);
+  const path = source === undefined ? await folders.require(name) : await folders.make(name);
   const lock = await ForkLock.take(path, purpose, `the fork "${name}"`);
   try {
     const options = optionsOf(name, path, context);
@@ -86,18 +105,6 @@ export async function openFork(
   } catch (error) {
     await lock.release();
     throw error;
-  }
-}
-
-async function makeFolder(folders: ForkFolders, name: string): Promise<string> {
-  try {
-    return await folders.make(name);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new EnvironmentError(
-      `Cannot keep the fork "${name}" in ${folders.pathOf(name)}: ${reason}. Name another folder with --state-dir.`,
-      { cause: error },
-    );
   }
 }
 

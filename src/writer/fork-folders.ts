@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { isAbsolute, join, resolve } from 'node:path';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { systemCodeOf, UsageError } from '../util/errors.js';
 import { JOURNAL_NAME } from './journal.js';
 
@@ -39,7 +39,7 @@ export class ForkFolders {
   /** Makes the folder of a fork. */
   async make(name: string): Promise<string> {
     const path = this.pathOf(name);
-    await mkdir(path, { recursive: true, mode: 0o700 });
+    await makeFolder(path);
     return path;
   }
 
@@ -74,6 +74,28 @@ export class ForkFolders {
     throw new UsageError(
       `Cannot find a fork named "${name}" in ${this.#dir}: "snapnbd forks" lists those that there are.`,
     );
+  }
+}
+
+/** With those above it. Not by `recursive`, which never ends where a folder cannot be made, as in /proc. */
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o700 });
+  } catch (error) {
+    const code = systemCodeOf(error);
+    if (code === 'EEXIST') return;
+    if (code !== 'ENOENT' || (await isFolder(dirname(path)))) throw error;
+    await makeFolder(dirname(path));
+    await mkdir(path, { mode: 0o700 });
+  }
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isDirectory();
+  } catch (error) {
+    if (systemCodeOf(error) === undefined) throw error;
+    return false;
   }
 }
 
