@@ -4,6 +4,7 @@ import { formatNbdUri, parseListenAddress, type ListenAddress } from '../nbd/lis
 import type { NbdServer } from '../nbd/server.js';
 import { TlsCredentials } from '../nbd/tls/tls-credentials.js';
 import type { TlsSetup } from '../nbd/tls/server-tls.js';
+import { UsageError } from '../util/errors.js';
 import { DEFAULT_LISTEN_ADDRESS, type ListenSettings, type TlsSettings } from './settings.js';
 
 /** What a service manager says about the sockets that it passes on. */
@@ -29,17 +30,24 @@ export async function loadTls({ mode, files, allowedNames }: TlsSettings): Promi
  * The addresses to listen on: those that were asked for, else those that the service manager listens on already, else
  * the default one.
  *
- * @throws {UsageError} when one of them would show disks to the network in the clear, unless that is allowed.
+ * @throws {UsageError} when one of them would show disks to the network in the clear, unless that is allowed; when there
+ *   are both kinds.
  * @throws {EnvironmentError} when the service manager contradicts itself.
  */
 export function addressesToListenOn(
   { addresses = [], tls, isInsecureAllowed = false }: ListenSettings,
   { environment, pid }: ActivationSource,
 ): readonly ListenAddress[] {
+  const sockets = activatedSockets(environment, pid);
   if (addresses.length === 0) {
-    const sockets = activatedSockets(environment, pid);
     if (sockets !== undefined) return sockets.map(({ fd }) => ({ kind: 'fd', fd }));
     return [parseListenAddress(DEFAULT_LISTEN_ADDRESS)];
+  }
+  // Left alone, those sockets would take clients in that nobody ever answers.
+  if (sockets !== undefined) {
+    throw new UsageError(
+      'Cannot use --listen together with sockets that the service manager passed on: give all addresses in one place.',
+    );
   }
   for (const address of addresses) {
     if (address.kind !== 'fd')

@@ -1,7 +1,10 @@
-import { readFileSync } from 'node:fs';
+import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { runCli, startCli } from '../fixtures/cli.js';
+import { compiledMain } from '../fixtures/compiled.js';
 import { workFolder } from '../fixtures/work-folder.js';
 
 const MANIFEST = JSON.parse(readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8')) as {
@@ -81,4 +84,34 @@ t.test('serve: a URI for each export and address, then an orderly end', async (t
   const outcome = await server.stop('SIGTERM');
   t.equal(outcome.status, 0);
   for (const line of outcome.stderr.trim().split('\n')) t.type(JSON.parse(line).message, 'string');
+});
+
+/** Starts a server with one of its streams on a device that is always full. */
+function serveOntoFullDisk(t: Test, stream: 'stdout' | 'stderr'): ChildProcess {
+  const full = openSync('/dev/full', 'w');
+  const stdio: StdioOptions = stream === 'stdout' ? ['ignore', full, 'pipe'] : ['ignore', 'pipe', full];
+  const args = ['serve', 'm=memory:1MiB', '--listen', '127.0.0.1:0', '--log-level', 'debug'];
+  const child = spawn(process.execPath, [compiledMain(), ...args], { stdio });
+  closeSync(full);
+  t.teardown(() => child.kill('SIGKILL'));
+  return child;
+}
+
+t.test('output that cannot be written: one line and status 1', async (t) => {
+  const child = serveOntoFullDisk(t, 'stdout');
+  let stderr = '';
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  const [status] = (await once(child, 'close')) as [number];
+  t.equal(status, 1);
+  t.match(stderr, /^snapnbd: Cannot write to standard output: .*ENOSPC.*$/m);
+  t.notMatch(stderr, /\n\s+at /);
+});
+
+t.test('a log that cannot be written: serves on, and ends in order', async (t) => {
+  const child = serveOntoFullDisk(t, 'stderr');
+  const [line] = (await once(child.stdout!, 'data')) as [Buffer];
+  t.match(line.toString(), /^nbd:/);
+  child.kill('SIGTERM');
+  const [status] = (await once(child, 'exit')) as [number];
+  t.equal(status, 0);
 });
