@@ -63,6 +63,8 @@ export class RetryEpisodes {
     if (this.#waitingCount > 0) return;
     const quietMs = this.#clock.nowMs() - this.#lastFailureMs;
     if (quietMs >= EPISODE_QUIET_MS) this.close();
-    else this.#quietTimer = this.#clock.setTimer(EPISODE_QUIET_MS - quietMs, () => this.#onQuiet());
+    // A whole number, so that a fraction that is lost in the clock's own arithmetic cannot keep it from passing.
+    else
+      this.#quietTimer = this.#clock.setTimer(Math.ceil(EPISODE_QUIET_MS - quietMs), () => this.#onQuiet());
   }
 }

@@ -113,12 +113,10 @@ export class BlockFetcher {
   }
 
   async #run(flight: Flight): Promise<CachedBlock> {
-    const { blockIndex } = flight;
     try {
-      const block = await this.#load(flight);
-      return block;
+      return await this.#load(flight);
     } finally {
-      if (this.#flights.get(blockIndex) === flight) this.#flights.delete(blockIndex);
+      this.#forget(flight);
     }
   }
 
@@ -164,7 +162,12 @@ export class BlockFetcher {
   }
 
   #drop(flight: Flight): void {
-    this.#flights.delete(flight.blockIndex);
+    this.#forget(flight);
     flight.queued.abort(DROPPED);
+  }
+
+  // Another flight to the same block may have begun since this one was dropped or came to its end.
+  #forget(flight: Flight): void {
+    if (this.#flights.get(flight.blockIndex) === flight) this.#flights.delete(flight.blockIndex);
   }
 }

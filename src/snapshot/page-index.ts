@@ -1,18 +1,18 @@
+import type { PageHolder, TokenMemory } from './token-memory.js';
 import type { TokenPage } from './token-page.js';
 
 /**
- * The pages of one snapshot in order of their range: never two for one block, found in the logarithm of their number,
- * and bounded in bytes by dropping those that were looked at least recently.
+ * The pages of one snapshot in order of their range: never two for one block, and found in the logarithm of their
+ * number. They share their bound in bytes with those of other snapshots.
  */
-export class PageIndex {
-  readonly #bytesMax: number;
+export class PageIndex implements PageHolder {
+  readonly #memory: TokenMemory;
   readonly #pages: TokenPage[] = [];
   #sizeBytes = 0;
-  #tick = 0;
 
-  /** @param bytesMax the page that was put in last is kept in any case. */
-  constructor(bytesMax: number) {
-    this.#bytesMax = bytesMax;
+  constructor(memory: TokenMemory) {
+    this.#memory = memory;
+    memory.join(this);
   }
 
   get pageCount(): number {
@@ -27,8 +27,7 @@ export class PageIndex {
   find(blockIndex: number): TokenPage | undefined {
     const page = this.#pages[this.#positionOf(blockIndex)];
     if (page === undefined || page.startIndex > blockIndex) return undefined;
-    this.#tick += 1;
-    page.usedTick = this.#tick;
+    page.usedTick = this.#memory.nextTick();
     return page;
   }
 
@@ -44,39 +43,54 @@ export class PageIndex {
     const first = this.#positionOf(page.startIndex);
     let end = first;
     const pieces: TokenPage[] = [];
+    let changeBytes = 0;
     for (let old = pages[end]; old !== undefined && old.startIndex < page.endIndex; old = pages[end]) {
       if (old.startIndex < page.startIndex) pieces.push(old.within(old.startIndex, page.startIndex));
       if (old.endIndex > page.endIndex) pieces.push(old.within(page.endIndex, old.endIndex));
-      this.#sizeBytes -= old.sizeBytes;
+      changeBytes -= old.sizeBytes;
       end += 1;
     }
     pieces.push(page);
     pieces.sort((a, b) => a.startIndex - b.startIndex);
-    for (const piece of pieces) this.#sizeBytes += piece.sizeBytes;
+    for (const piece of pieces) changeBytes += piece.sizeBytes;
     pages.splice(first, end - first, ...pieces);
-    this.#tick += 1;
-    page.usedTick = this.#tick;
-    while (this.#sizeBytes > this.#bytesMax && pages.length > 1) this.#dropLeastRecent();
+    this.#changeBy(changeBytes);
+    page.usedTick = this.#memory.nextTick();
+    this.#memory.trim(page.usedTick);
   }
 
-  clear(): void {
+  /** Drops everything; nothing may be put in afterwards. */
+  close(): void {
     this.#pages.length = 0;
-    this.#sizeBytes = 0;
+    this.#changeBy(-this.#sizeBytes);
+    this.#memory.leave(this);
   }
 
-  // A look at some thousand numbers, beside a list call over the network.
-  #dropLeastRecent(): void {
-    let dropPosition = 0;
-    let dropTick = Number.POSITIVE_INFINITY;
+  leastRecentTick(): number | undefined {
+    return this.#pages[this.#leastRecentPosition()]?.usedTick;
+  }
+
+  dropLeastRecent(): void {
+    const [dropped] = this.#pages.splice(this.#leastRecentPosition(), 1);
+    this.#changeBy(-(dropped?.sizeBytes ?? 0));
+  }
+
+  #changeBy(bytes: number): void {
+    this.#sizeBytes += bytes;
+    this.#memory.changeBy(bytes);
+  }
+
+  #leastRecentPosition(): number {
+    let leastPosition = 0;
+    let leastTick = Number.POSITIVE_INFINITY;
     for (let position = 0; position < this.#pages.length; position += 1) {
       const usedTick = this.#pages[position]?.usedTick ?? 0;
-      if (usedTick < dropTick) {
-        dropTick = usedTick;
-        dropPosition = position;
+      if (usedTick < leastTick) {
+        leastTick = usedTick;
+        leastPosition = position;
       }
     }
-    const [dropped] = this.#pages.splice(dropPosition, 1);
-    this.#sizeBytes -= dropped?.sizeBytes ?? 0;
+    return leastPosition;
   }
 
   // Of the first page that ends after the block.

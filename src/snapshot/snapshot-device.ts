@@ -24,6 +24,7 @@ import { FailureLog } from './failure-log.js';
 import { blocksIn, prefetchBlocks } from './prefetch.js';
 import { ReadPlan } from './read-plan.js';
 import { TokenMap } from './token-map.js';
+import { processTokenMemory, type TokenMemory } from './token-memory.js';
 import { BlockState } from './token-page.js';
 
 export interface SnapshotDeviceOptions {
@@ -34,10 +35,10 @@ export interface SnapshotDeviceOptions {
   readonly cache: BlockCache;
   /** Bounds the blocks that are fetched at once; shared by all devices of the process. */
   readonly limiter: Limiter;
-  /** Bounds the list calls that run at once. Default: 8 for this device. */
+  /** Bounds the list calls that run at once. Default: one of 8 for all devices of the process that are given none. */
   readonly listLimiter?: Limiter;
-  /** What the tokens of listed blocks may take in memory. Default: 32 MiB. */
-  readonly tokenBytesMax?: number;
+  /** What block tokens may take in memory. Default: one of 32 MiB for all devices that are given none. */
+  readonly tokenMemory?: TokenMemory;
   /** Default: silent. */
   readonly logger?: Logger;
   /** Default: the real time. */
@@ -54,8 +55,9 @@ export interface SnapshotDeviceCounts extends FetchCounts {
   readonly tokenBytes: number;
 }
 
-/** Concurrent list calls of one device: at 50/s and 100 ms a call, the account's quota has room for five. */
+/** At 50/s and 100 ms a call, the account's quota has room for five. */
 const LISTS_IN_FLIGHT_MAX = 8;
+const processListLimiter = new Limiter(LISTS_IN_FLIGHT_MAX);
 
 /** Who starts a server waits for an answer: retrying is for networks that are just coming up. */
 const OPEN_RETRY_TOTAL_MS = 5000;
@@ -71,13 +73,7 @@ const CLOSED = new DeviceError(
  * @throws {EbsError} when the snapshot cannot be listed; the signal's reason when it aborts first.
  */
 export async function openSnapshotDevice(options: SnapshotDeviceOptions): Promise<SnapshotDevice> {
-  const {
-    api,
-    snapshotId,
-    signal,
-    listLimiter = new Limiter(LISTS_IN_FLIGHT_MAX),
-    clock = systemClock,
-  } = options;
+  const { api, snapshotId, signal, listLimiter = processListLimiter, clock = systemClock } = options;
   signal?.throwIfAborted();
   const closing = new AbortController();
   // Each call that waits for its next try listens to it.
@@ -91,7 +87,7 @@ export async function openSnapshotDevice(options: SnapshotDeviceOptions): Promis
         limiter: listLimiter,
         clock,
         signal: closing.signal,
-        ...(options.tokenBytesMax === undefined ? {} : { bytesMax: options.tokenBytesMax }),
+        memory: options.tokenMemory ?? processTokenMemory,
       },
       { retryTotalMs: OPEN_RETRY_TOTAL_MS },
     );
@@ -140,6 +136,7 @@ export class SnapshotDevice implements BlockDevice {
       const block = this.#atHand(blockIndex);
       if (block !== undefined) return [chunkOf(block, startInBlock, lengthBytes)];
     }
+    if (lengthBytes === 0) return [];
     const plan = new ReadPlan(offset, lengthBytes, (index) => this.#atHand(index));
     return plan.missingCount === 0 ? plan.result() : this.#readMissing(plan, options?.signal);
   }
@@ -181,7 +178,7 @@ export class SnapshotDevice implements BlockDevice {
   /** Aborts what is under way, and lets go of the tokens. Cached blocks stay for others of the same snapshot. */
   close(): void {
     this.#closing.abort(CLOSED);
-    this.#tokens.clear();
+    this.#tokens.close();
   }
 
   #atHand(blockIndex: number): CachedBlock | undefined {

@@ -5,14 +5,11 @@ import type { SnapshotApi } from '../ebs/snapshot-api.js';
 import { assert } from '../util/assert.js';
 import type { Clock } from '../util/clock.js';
 import type { Limiter } from '../util/limiter.js';
-import { MIB } from '../util/units.js';
 import { chooseListing, type Listing } from './listing-policy.js';
 import { PageIndex } from './page-index.js';
 import { PageLister } from './page-lister.js';
+import type { TokenMemory } from './token-memory.js';
 import { BlockState, TokenPage, type BlockRun } from './token-page.js';
-
-/** Holds the tokens of a full volume of 150 GiB. */
-export const DEFAULT_TOKEN_BYTES_MAX = 32 * MIB;
 
 /** Tokens are renewed so long before they expire, or when a tenth of their life is left if that is less. */
 const EXPIRY_MARGIN_MS = 300_000;
@@ -27,8 +24,8 @@ export interface TokenMapOptions {
   /** Bounds the list calls that run at once. */
   readonly limiter: Limiter;
   readonly clock: Clock;
-  /** What the pages may take in memory; the one that was listed last is always kept. Default: 32 MiB. */
-  readonly bytesMax?: number;
+  /** What the pages share with those of other snapshots. */
+  readonly memory: TokenMemory;
   /** Aborts all calls. */
   readonly signal: AbortSignal;
 }
@@ -52,20 +49,19 @@ export class TokenMap {
   readonly #options: TokenMapOptions;
   readonly #lister: PageLister;
   readonly #pages: PageIndex;
-  readonly #bytesMax: number;
   /** Listings under way, by where they begin. */
   readonly #flights = new Map<number, Promise<TokenPage>>();
   /** Pages whose tokens the service has refused. */
   readonly #refused = new WeakSet<TokenPage>();
   #blockCount = 0;
+  #closed = false;
   #listCount = 0;
   #bytesPerBlock = ASSUMED_BYTES_PER_BLOCK;
 
   private constructor(options: TokenMapOptions) {
     this.#options = options;
-    this.#bytesMax = options.bytesMax ?? DEFAULT_TOKEN_BYTES_MAX;
     this.#lister = new PageLister(options.api, options.snapshotId);
-    this.#pages = new PageIndex(this.#bytesMax);
+    this.#pages = new PageIndex(options.memory);
   }
 
   /**
@@ -75,7 +71,12 @@ export class TokenMap {
    */
   static async open(options: TokenMapOptions, lookup: LookupOptions = {}): Promise<TokenMap> {
     const map = new TokenMap(options);
-    await map.#list({ startIndex: 0, resultsMax: LIST_RESULTS_MAX }, lookup);
+    try {
+      await map.#list({ startIndex: 0, resultsMax: LIST_RESULTS_MAX }, lookup);
+    } catch (error) {
+      map.close();
+      throw error;
+    }
     return map;
   }
 
@@ -140,9 +141,10 @@ export class TokenMap {
     if (page?.tokenOf(blockIndex) === token) this.#refused.add(page);
   }
 
-  /** Drops everything. */
-  clear(): void {
-    this.#pages.clear();
+  /** Drops everything. What is under way is not kept any more. */
+  close(): void {
+    this.#closed = true;
+    this.#pages.close();
   }
 
   #isFresh(page: TokenPage): boolean {
@@ -158,7 +160,7 @@ export class TokenMap {
         blockIndex,
         blockCount: this.#blockCount,
         bytesPerBlock: this.#bytesPerBlock,
-        bytesMax: this.#bytesMax,
+        bytesMax: this.#options.memory.bytesMax,
         before,
         after,
         bulk: options.bulk === true,
@@ -213,7 +215,7 @@ export class TokenMap {
     }
     this.#blockCount = (this.#lister.volumeSizeGib ?? 0) * BLOCKS_PER_GIB;
     if (page.listedCount > 0) this.#bytesPerBlock = page.sizeBytes / page.listedCount;
-    this.#pages.insert(page);
+    if (!this.#closed) this.#pages.insert(page);
     return page;
   }
 

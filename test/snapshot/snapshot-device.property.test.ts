@@ -6,6 +6,7 @@ import { EbsErrorKind, EbsOperation } from '../../src/ebs/errors.js';
 import { withRetry } from '../../src/ebs/retry.js';
 import { BlockCache } from '../../src/snapshot/block-cache.js';
 import { openSnapshotDevice } from '../../src/snapshot/snapshot-device.js';
+import { TokenMemory } from '../../src/snapshot/token-memory.js';
 import { Limiter } from '../../src/util/limiter.js';
 import { joinChunks } from '../fixtures/device-contract.js';
 import { fail, FakeSnapshot, patternBlock } from '../fixtures/fake-snapshot.js';
@@ -50,7 +51,7 @@ t.test(
           cache: new BlockCache(cacheBytes),
           limiter,
           clock,
-          tokenBytesMax: 1,
+          tokenMemory: new TokenMemory(1),
         });
         let running = 0;
         const runningOf = new Set<number>();

@@ -12,6 +12,7 @@ import {
   type SnapshotDevice,
   type SnapshotDeviceOptions,
 } from '../../src/snapshot/snapshot-device.js';
+import { TokenMemory } from '../../src/snapshot/token-memory.js';
 import { Limiter } from '../../src/util/limiter.js';
 import { KIB, TIB } from '../../src/util/units.js';
 import { joinChunks, testDeviceContract } from '../fixtures/device-contract.js';
@@ -96,7 +97,7 @@ t.test('keeps to the contract of devices', async (t) => {
         snapshotId: SNAPSHOT,
         cache: new BlockCache(cacheBytes),
         limiter: new Limiter(4),
-        tokenBytesMax: 2000,
+        tokenMemory: new TokenMemory(2000),
       };
       await testDeviceContract(t, {
         open: async () =>
@@ -387,7 +388,7 @@ t.test('a damaged block is never served', async (t) => {
 
 t.test('[nbd: NBD_CMD_BLOCK_STATUS / base:allocation] from what is listed, lazily', async (t) => {
   const fake = new FakeSnapshot({ listed: [1, 2, 3, 1000, 60_000_000], volumeSizeGib: 65_536 });
-  const device = await open(t, fake, { tokenBytesMax: 2000 });
+  const device = await open(t, fake, { tokenMemory: new TokenMemory(2000) });
   const data = { flags: 0 };
   const hole = { flags: 3 };
   t.same(device.extents(0, 64 * TIB, { extentsMax: 100 }), [
@@ -407,7 +408,7 @@ t.test('[nbd: NBD_CMD_BLOCK_STATUS / base:allocation] from what is listed, lazil
 t.test('[nbd: NBD_CMD_BLOCK_STATUS / base:allocation] short rather than by many calls', async (t) => {
   const listed = Array.from({ length: 50_000 }, (_, position) => position * 2);
   const fake = new FakeSnapshot({ listed, volumeSizeGib: 65_536 });
-  const device = await open(t, fake, { tokenBytesMax: 2000 });
+  const device = await open(t, fake, { tokenMemory: new TokenMemory(2000) });
   const at = 30_000 * 2 * BLOCK_BYTES;
   const extents = await device.extents(at, 64 * TIB - at, { extentsMax: 1_000_000 });
   t.equal(fake.lists.length, 3);

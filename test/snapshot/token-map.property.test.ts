@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { EbsError } from '../../src/ebs/errors.js';
 import { TokenMap } from '../../src/snapshot/token-map.js';
+import { TokenMemory } from '../../src/snapshot/token-memory.js';
 import { BlockState } from '../../src/snapshot/token-page.js';
 import { Limiter } from '../../src/util/limiter.js';
 import { fail, FakeSnapshot } from '../fixtures/fake-snapshot.js';
@@ -59,8 +60,9 @@ t.test('whatever the service does, what the map says of a block is true', async 
       // Pages are cut short at random, down to nothing.
       api.shorten = (page) => Math.min(page.length, cuts.next().value);
       const limiter = new Limiter(3);
+      const memory = new TokenMemory(bytesMax);
       const signal = new AbortController().signal;
-      const map = await TokenMap.open({ api, snapshotId: 'snap-1', limiter, clock, bytesMax, signal });
+      const map = await TokenMap.open({ api, snapshotId: 'snap-1', limiter, clock, memory, signal });
 
       const checkRun = (index: number, run: { state: BlockState; endIndex: number }): void => {
         if (run.endIndex <= index || run.endIndex > BLOCK_COUNT)

@@ -1,5 +1,6 @@
 import t from 'tap';
 import { TokenMap, type TokenMapOptions } from '../../src/snapshot/token-map.js';
+import { TokenMemory } from '../../src/snapshot/token-memory.js';
 import { Limiter } from '../../src/util/limiter.js';
 import { FakeSnapshot } from '../fixtures/fake-snapshot.js';
 import { ManualClock, settle } from '../fixtures/manual-clock.js';
@@ -7,7 +8,15 @@ import { ManualClock, settle } from '../fixtures/manual-clock.js';
 function open(api: FakeSnapshot, options: Partial<TokenMapOptions> = {}): Promise<TokenMap> {
   const signal = new AbortController().signal;
   const limiter = new Limiter(8);
-  return TokenMap.open({ api, snapshotId: 'snap-1', limiter, clock: new ManualClock(), signal, ...options });
+  return TokenMap.open({
+    api,
+    snapshotId: 'snap-1',
+    limiter,
+    clock: new ManualClock(),
+    memory: new TokenMemory(),
+    signal,
+    ...options,
+  });
 }
 
 /** A full volume of 64 TiB, whose blocks are not kept anywhere. */
@@ -40,7 +49,7 @@ t.test('lookups in the same region share one list call', async (t) => {
 
 t.test('random lookups all over 64 TiB: short pages, and bounded memory', async (t) => {
   const api = fullVolume();
-  const map = await open(api, { bytesMax: 1_000_000 });
+  const map = await open(api, { memory: new TokenMemory(1_000_000) });
   const first = api.lists[0]!;
   t.equal(first.resultsMax, 10_000);
   let index = 1;

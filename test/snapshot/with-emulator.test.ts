@@ -4,6 +4,7 @@ import { createSynth } from '../../src/emulator/synth/create-synth.js';
 import { BlockCache } from '../../src/snapshot/block-cache.js';
 import { openSnapshotDevice } from '../../src/snapshot/snapshot-device.js';
 import { summarizeSnapshot } from '../../src/snapshot/snapshot-listing.js';
+import { TokenMemory } from '../../src/snapshot/token-memory.js';
 import { Limiter } from '../../src/util/limiter.js';
 import { MIB } from '../../src/util/units.js';
 import { joinChunks } from '../fixtures/device-contract.js';
@@ -29,7 +30,7 @@ t.test('a device over the emulator is what the emulator holds, whatever goes wro
   emulator.setFaults(faults);
   const shaken = await openSnapshotDevice({
     ...opening(emulated, snapshotId, 20 * MIB),
-    tokenBytesMax: 4000,
+    tokenMemory: new TokenMemory(4000),
   });
   for (let offset = 3000; offset + READ_BYTES < 80 * MIB; offset += READ_BYTES) {
     const bytes = joinChunks(await shaken.read(offset, READ_BYTES), READ_BYTES);
