@@ -14,6 +14,7 @@ import { Negotiation } from './negotiation/negotiation.js';
 import type { Agreement } from './negotiation/agreement.js';
 import type { NegotiationAction, Refusal, TlsMode } from './negotiation/session.js';
 import { ProtocolError } from './protocol-error.js';
+import type { PayloadPool } from './transmission/payload-pool.js';
 import type { SlabPool } from './transmission/slab-pool.js';
 import { Transmission } from './transmission/transmission.js';
 
@@ -25,6 +26,7 @@ export interface ConnectionSetup {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly slabs: SlabPool;
+  readonly payloads: PayloadPool;
   readonly tlsMode: TlsMode;
   /** Encrypts the stream; needed unless the mode is `off`. */
   readonly upgrade?: (stream: Duplex) => Promise<EncryptedStream>;
@@ -264,7 +266,7 @@ export class Connection {
 
   #transmit(lease: ExportLease, agreed: Agreement): void {
     this.#handshakeTimer.pause();
-    const { limits, slabs } = this.#setup;
+    const { limits, slabs, payloads } = this.#setup;
     const logger = this.#setup.logger.child({ export: lease.name });
     logger.info('a client uses an export', { replies: agreed.replyStyle });
     this.#transmission = new Transmission({
@@ -275,6 +277,7 @@ export class Connection {
       agreed,
       limits,
       slabs,
+      payloads,
       signal: this.#abort.signal,
       logger,
       onRoom: () => this.#advance(),

@@ -11,6 +11,7 @@ import { formatListenAddress, type BoundAddress, type ListenAddress } from './li
 import { openListener, type Listener } from './listen/listener.js';
 import { TlsMode, type Refusal } from './negotiation/session.js';
 import { ServerTls, type TlsSetup } from './tls/server-tls.js';
+import { PayloadPool } from './transmission/payload-pool.js';
 import { SlabPool } from './transmission/slab-pool.js';
 
 /** What an NBD server is made of. */
@@ -43,6 +44,7 @@ export class NbdServer {
   readonly #limits: NbdLimits;
   readonly #tls: ServerTls | undefined;
   readonly #slabs = new SlabPool();
+  readonly #payloads = new PayloadPool();
   readonly #listeners: Listener[] = [];
   readonly #connections = new Set<Connection>();
   /** Clients that are only told that there is no room for them. */
@@ -122,6 +124,7 @@ export class NbdServer {
       clock: this.#clock,
       logger,
       slabs: this.#slabs,
+      payloads: this.#payloads,
       tlsMode: this.#tls?.mode ?? TlsMode.Off,
       ...(this.#tls === undefined ? {} : { upgrade: this.#tls.upgrade }),
       ...(refusal === undefined ? {} : { refusal }),

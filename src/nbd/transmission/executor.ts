@@ -8,6 +8,7 @@ import type {
 import { ReadIntoResult } from '../../device/block-device.js';
 import { assert } from '../../util/assert.js';
 import { messageOf } from '../../util/errors.js';
+import { isPromiseLike } from '../../util/promise-like.js';
 import type { LogFields, Logger } from '../../util/logger.js';
 import type { BlockStatusChunk } from '../codec/block-status-chunk.js';
 import type { RequestHeader } from '../codec/request-header.js';
@@ -76,7 +77,7 @@ export class Executor {
   queryStatus(request: RequestHeader, contexts: readonly StatusContext[]): Promise<void> | undefined {
     try {
       const answer = queryStatus(contexts, request, this.#setup.extentsMax, this.#signal);
-      if (answer instanceof Promise) return this.#finish({ ...request }, answer, this.#replyStatus);
+      if (isPromiseLike(answer)) return this.#finish({ ...request }, answer, this.#replyStatus);
       this.#replyStatus(request, answer);
     } catch (error) {
       this.#fail(request, error);
@@ -93,7 +94,7 @@ export class Executor {
     const { offset, lengthBytes } = request;
     if (lengthBytes <= COPIED_PAYLOAD_BYTES_MAX && this.#readAtOnce(request)) return undefined;
     const result = this.#device.read(offset, lengthBytes, this.#options);
-    if (result instanceof Promise) return this.#finish({ ...request }, result, this.#replyData);
+    if (isPromiseLike(result)) return this.#finish({ ...request }, result, this.#replyData);
     this.#replyData(request, result);
     return undefined;
   }
@@ -119,7 +120,7 @@ export class Executor {
 
   #change(request: RequestHeader, payload: Buffer | undefined): Promise<void> | undefined {
     const result = this.#call(request, payload);
-    if (result instanceof Promise) return this.#finish({ ...request }, result, this.#replySuccess);
+    if (isPromiseLike(result)) return this.#finish({ ...request }, result, this.#replySuccess);
     this.#form.success(this.#writer, request);
     return undefined;
   }
@@ -132,6 +133,7 @@ export class Executor {
     const options = (request.flags & CommandFlag.Fua) === 0 ? this.#options : this.#durableOptions;
     switch (request.type) {
       case Command.Write:
+        // All of it in one call, so that a device can keep a write within a block whole. [nbd-rule 39]
         assert(device.write !== undefined && payload !== undefined, 'a WRITE without means or data');
         return device.write(offset, payload, options);
       case Command.Flush:
@@ -140,6 +142,7 @@ export class Executor {
         assert(device.trim !== undefined, 'TRIM was not offered');
         return device.trim(offset, lengthBytes, options);
       case Command.WriteZeroes:
+        // The whole range as it came, whatever its length: no buffer is made for it. [nbd-rule 29]
         assert(device.zero !== undefined, 'WRITE_ZEROES was not offered');
         return device.zero(offset, lengthBytes, zeroOptions(request, options));
       case Command.Cache:
@@ -152,7 +155,7 @@ export class Executor {
 
   async #finish<T>(
     request: RequestHeader,
-    result: Promise<T>,
+    result: PromiseLike<T>,
     reply: (request: RequestHeader, value: T) => void,
   ): Promise<void> {
     try {

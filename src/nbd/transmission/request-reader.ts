@@ -7,12 +7,14 @@ import {
   REQUEST_HEADER_BYTES,
 } from '../codec/request-header.js';
 import { Command, CommandFlag } from '../transmission-constants.js';
+import type { PayloadPool } from './payload-pool.js';
 
 /** Parses requests and their payloads out of what has arrived. */
 export class RequestReader {
   /** The request that was parsed last; filled again by the next {@link peek}. */
   readonly header = emptyRequestHeader();
   readonly #input: ByteQueue;
+  readonly #payloads: PayloadPool;
   readonly #isExtended: boolean;
   readonly #headerBytes: number;
   /** Where the payload goes that is being received, and how much of it there is. */
@@ -22,8 +24,9 @@ export class RequestReader {
   #skipBytes = 0;
 
   /** @param isExtended whether requests have extended headers. */
-  constructor(input: ByteQueue, isExtended: boolean) {
+  constructor(input: ByteQueue, payloads: PayloadPool, isExtended: boolean) {
     this.#input = input;
+    this.#payloads = payloads;
     this.#isExtended = isExtended;
     this.#headerBytes = isExtended ? EXTENDED_REQUEST_HEADER_BYTES : REQUEST_HEADER_BYTES;
   }
@@ -59,12 +62,12 @@ export class RequestReader {
 
   /**
    * The payload of the current request, once all of it is there: a view of what arrived where it came in one piece, else
-   * a buffer of its own, filled while it arrives.
+   * a buffer from the pool, filled while it arrives.
    */
   takePayload(lengthBytes: number): Buffer | undefined {
     if (this.#target === undefined) {
       if (this.#input.lengthBytes >= lengthBytes) return this.#input.take(lengthBytes);
-      this.#target = Buffer.allocUnsafeSlow(lengthBytes);
+      this.#target = this.#payloads.take(lengthBytes);
       this.#filledBytes = 0;
     }
     const partBytes = Math.min(this.#input.lengthBytes, lengthBytes - this.#filledBytes);

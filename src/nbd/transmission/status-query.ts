@@ -1,6 +1,7 @@
 import type { Extent, ExtentOptions, ExtentSource } from '../../device/block-device.js';
 import { faultInExtents, mergeExtents } from '../../device/extent-list.js';
 import { assert } from '../../util/assert.js';
+import { isPromiseLike } from '../../util/promise-like.js';
 import type { BlockStatusChunk } from '../codec/block-status-chunk.js';
 import type { RequestHeader } from '../codec/request-header.js';
 import { CommandFlag } from '../transmission-constants.js';
@@ -43,7 +44,7 @@ function ask(source: ExtentSource, offset: number, lengthBytes: number, options:
 type Answer = readonly Extent[] | Promise<readonly Extent[]>;
 
 function isAtHand(answers: readonly Answer[]): answers is readonly (readonly Extent[])[] {
-  return !answers.some((answer) => answer instanceof Promise);
+  return !answers.some(isPromiseLike);
 }
 
 /** Waits for all of them, also when one fails, so that none is with the device any more afterwards. */

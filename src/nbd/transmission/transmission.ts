@@ -9,6 +9,7 @@ import { ProtocolError } from '../protocol-error.js';
 import { Command, WireError } from '../transmission-constants.js';
 import { extendedForm, structuredForm } from './chunked-form.js';
 import { Executor } from './executor.js';
+import type { PayloadPool } from './payload-pool.js';
 import type { ReplyForm } from './reply-form.js';
 import { ReplyWriter } from './reply-writer.js';
 import { RequestReader } from './request-reader.js';
@@ -31,6 +32,7 @@ export interface TransmissionSetup {
   readonly agreed: Agreement;
   readonly limits: NbdLimits;
   readonly slabs: SlabPool;
+  readonly payloads: PayloadPool;
   /** Aborts when the connection is gone. */
   readonly signal: AbortSignal;
   readonly logger: Logger;
@@ -65,7 +67,11 @@ export class Transmission {
 
   constructor(setup: TransmissionSetup) {
     this.#setup = setup;
-    this.#reader = new RequestReader(setup.input, setup.agreed.replyStyle === ReplyStyle.Extended);
+    this.#reader = new RequestReader(
+      setup.input,
+      setup.payloads,
+      setup.agreed.replyStyle === ReplyStyle.Extended,
+    );
     this.#writer = new ReplyWriter(setup.stream, setup.slabs, () => this.#afterSending());
     const { device, limits, agreed } = setup;
     this.#form = FORMS[agreed.replyStyle];
@@ -207,7 +213,7 @@ export class Transmission {
     const narrowed = narrowStatus(header, payload, this.#contexts);
     const error = narrowed === undefined ? WireError.EINVAL : checkRequest(narrowed.request, this.#rules);
     if (narrowed === undefined || error !== WireError.None) this.#refuse(header, error);
-    else this.#track(header, this.#executor.queryStatus(narrowed.request, narrowed.contexts));
+    else this.#track(header, this.#executor.queryStatus(narrowed.request, narrowed.contexts), payload);
   }
 
   #refuse(header: RequestHeader, error: WireError): void {
@@ -219,18 +225,23 @@ export class Transmission {
       header.type === Command.BlockStatus
         ? this.#executor.queryStatus(header, this.#contexts)
         : this.#executor.execute(header, payload);
-    if (pending !== undefined) this.#track(header, pending);
+    this.#track(header, pending, payload);
   }
 
-  /** Counts a request that was not answered at once until it is. */
-  #track(header: RequestHeader, pending: Promise<void> | undefined): void {
-    if (pending === undefined) return;
+  /** Counts a request that was not answered at once until it is; its payload is free then. */
+  #track(header: RequestHeader, pending: Promise<void> | undefined, payload: Buffer): void {
+    const { payloads } = this.#setup;
+    if (pending === undefined) {
+      payloads.give(payload);
+      return;
+    }
     const bytes = this.#costOf(header);
     this.#inFlightCount += 1;
     this.#inFlightBytes += bytes;
     void pending.then(() => {
       this.#inFlightCount -= 1;
       this.#inFlightBytes -= bytes;
+      payloads.give(payload);
       if (this.#inFlightCount === 0) this.#onSettled?.();
       this.#scheduleFlush();
     });
