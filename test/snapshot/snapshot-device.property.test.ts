@@ -125,7 +125,7 @@ t.test(
         device.close();
       },
     );
-    const result = await fc.check(property, { numRuns: 80 });
+    const result = await fc.check(property, { numRuns: 30 });
     t.notOk(result.failed, fc.defaultReportMessage(result) ?? '');
   },
 );
