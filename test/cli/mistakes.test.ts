@@ -36,7 +36,7 @@ const MISTAKES: readonly Mistake[] = [
   { args: ['serve'], status: 2, says: /Missing required argument 'EXPORT'/ },
   { args: ['serve', '--cache-memroy', '1', ID], status: 2, says: /Did you mean --cache-memory\?/ },
   { args: ['serve', 'snap-123'], status: 2, says: /"snap-123" as a snapshot id/ },
-  { args: ['serve', 'vol-1'], status: 2, says: /write snap-ID, NAME=snap-ID or NAME=/ },
+  { args: ['serve', 'vol-1'], status: 2, says: /write snap-ID or NAME=SOURCE/ },
   { args: ['serve', 'a=memory:12x'], status: 2, says: /"12x" as a size/ },
   { args: ['serve', 'a=memory:100'], status: 2, says: /multiple of 512/ },
   { args: ['serve', 'a=memory:1M', 'a=memory:1M'], status: 2, says: /two exports named "a"/ },
