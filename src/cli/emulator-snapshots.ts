@@ -1,4 +1,5 @@
 import { Command, Option } from 'commander';
+import { EnvironmentError } from '../util/errors.js';
 import { formatBytes } from '../util/units.js';
 import { parseDescription, parseFill, parseSeed, parseVolumeSizeGib } from './emulator-values.js';
 import { StatusLine } from './status-line.js';
@@ -42,6 +43,9 @@ async function runImport(imagePath: string, options: ImportOptions): Promise<voi
     });
     statusLine.clear();
     process.stdout.write(`${snapshotId}\n`);
+  } catch (error) {
+    if (!stop.signal.aborted) throw error;
+    throw new EnvironmentError(`Stopped importing ${imagePath}: nothing was stored.`, { cause: error });
   } finally {
     statusLine.clear();
     stop.dispose();

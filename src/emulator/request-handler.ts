@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { messageOf } from '../util/errors.js';
 import { checkAuthorization } from './authorization.js';
 import { ApiError, frameworkError, serviceError } from './errors.js';
@@ -15,6 +16,7 @@ export class RequestHandler {
   readonly #context: OperationContext;
   readonly #stats: Stats;
   readonly #throttle: Throttle;
+  readonly #stop = new AbortController();
   #dice: FaultDice;
 
   constructor(context: OperationContext, stats: Stats) {
@@ -22,6 +24,13 @@ export class RequestHandler {
     this.#stats = stats;
     this.#throttle = new Throttle(context.clock);
     this.#dice = new FaultDice(context.settings().seed);
+    // Every request that waits listens, and takes its listener away.
+    setMaxListeners(0, this.#stop.signal);
+  }
+
+  /** Ends the waiting for latency: to be called when every client is gone. */
+  stop(): void {
+    this.#stop.abort(new ClientGoneError('the emulator was stopped'));
   }
 
   /** Begins the sequence of faults anew. */
@@ -67,7 +76,7 @@ export class RequestHandler {
     const refusal = this.#refuse(exchange, route, faults);
     // Before the answer is made, so that nothing is held meanwhile, however many requests wait.
     const { latencyMs } = context.settings();
-    if (latencyMs > 0) await context.clock.sleep(latencyMs);
+    if (latencyMs > 0) await context.clock.sleep(latencyMs, this.#stop.signal);
     const answer = refusal ?? (await this.#perform(exchange, route, faults));
     try {
       const { errorType } = answer;

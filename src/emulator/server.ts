@@ -1,13 +1,8 @@
-import { lookup } from 'node:dns/promises';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { BlockList, isIPv6, type AddressInfo } from 'node:net';
 import { systemClock, type Clock } from '../util/clock.js';
-import { EnvironmentError, messageOf, systemCodeOf } from '../util/errors.js';
 import { silentLogger, type Logger } from '../util/logger.js';
 import { handleControl, isControlPath, type Control } from './control.js';
 import { DEFAULT_FAULT_SETTINGS, parseFaultSettings, type FaultSettings } from './faults/settings.js';
-import { Exchange } from './http/exchange.js';
-import type { OperationContext } from './operations/operation.js';
+import { startHttpServer } from './http/http-server.js';
 import { RequestHandler } from './request-handler.js';
 import { SnapshotRegistry } from './snapshot-registry.js';
 import { Stats, type EmulatorStats } from './stats.js';
@@ -19,12 +14,6 @@ import { BlockTokens, PageTokens } from './tokens.js';
 
 /** Blocks that arrive at the same time: 64 MiB. */
 const PUTS_MAX = 128;
-/** Connections beyond this are refused by the system's queue. */
-const CONNECTIONS_MAX = 4096;
-/** Longer than clients keep an idle connection, so that they never find it closed under a request. */
-const KEEP_ALIVE_MS = 75_000;
-/** How long requests under way may take when the emulator is stopped. */
-const CLOSE_GRACE_MS = 5_000;
 
 export interface EmulatorOptions {
   /** The folder of the snapshots; made when there is none. */
@@ -59,28 +48,29 @@ export interface RunningEmulator {
  * @throws {EnvironmentError} when the folder or the address cannot be used.
  */
 export async function startEmulator(options: EmulatorOptions): Promise<RunningEmulator> {
-  const { host = '127.0.0.1', port = 0, clock = systemClock, logger = silentLogger } = options;
-  const address = await resolveAddress(host, options.allowRemote ?? false);
-  let settings: FaultSettings = { ...DEFAULT_FAULT_SETTINGS, ...options.faults };
-  const stats = new Stats(clock.dateMs());
+  const { host = '127.0.0.1', port = 0, allowRemote = false } = options;
+  const { clock = systemClock, logger = silentLogger } = options;
   const reader = await SnapshotReader.open(options.dir);
   const closers = [() => reader.close()];
   try {
     const lock = await lockForServer(reader.layout, clock);
     closers.unshift(() => lock.release());
-    const snapshots = await SnapshotRegistry.open({ reader, clock, logger, settings: () => settings });
+    let settings: FaultSettings = { ...DEFAULT_FAULT_SETTINGS, ...options.faults };
+    const base = { reader, clock, logger, settings: (): FaultSettings => settings };
+    const snapshots = await SnapshotRegistry.open(base);
     closers.unshift(() => snapshots.close());
     const secret = await loadTokenKey(reader.layout);
-    const context: OperationContext = {
-      snapshots,
-      blockTokens: new BlockTokens(secret),
-      pageTokens: new PageTokens(secret),
-      putBuffers: new BufferPool(PUTS_MAX),
-      clock,
-      logger,
-      settings: () => settings,
-    };
-    const handler = new RequestHandler(context, stats);
+    const stats = new Stats(clock.dateMs());
+    const handler = new RequestHandler(
+      {
+        ...base,
+        snapshots,
+        blockTokens: new BlockTokens(secret),
+        pageTokens: new PageTokens(secret),
+        putBuffers: new BufferPool(PUTS_MAX),
+      },
+      stats,
+    );
     const setFaults = (faults: Partial<FaultSettings>): FaultSettings => {
       settings = { ...settings, ...faults };
       if (faults.seed !== undefined) handler.reseed();
@@ -92,26 +82,24 @@ export async function startEmulator(options: EmulatorOptions): Promise<RunningEm
       faults: () => settings,
       setFaults: (input) => setFaults(parseFaultSettings(input)),
     };
-    const server = makeServer((message, response) => {
-      const exchange = new Exchange(message, response);
-      const handling = isControlPath(exchange.path)
-        ? handleControl(control, exchange)
-        : handler.handle(exchange);
-      handling.catch((error: unknown) => {
-        logger.error('A request ended unexpectedly', { reason: messageOf(error) });
-        response.destroy();
-      });
+    const server = await startHttpServer({
+      ...{ host, port, allowRemote, clock, logger },
+      handle: (exchange) =>
+        isControlPath(exchange.path) ? handleControl(control, exchange) : handler.handle(exchange),
     });
-    const boundPort = await listen(server, address, port);
-    closers.unshift(() => closeServer(server, clock));
-    const url = `http://${isIPv6(address) ? `[${address}]` : address}:${boundPort}`;
-    lock.announce(url);
+    closers.unshift(async () => {
+      await server.close();
+      handler.stop();
+      await server.idle();
+    });
+    lock.announce(server.url);
+    let closing: Promise<void> | undefined;
     return {
-      url,
-      port: boundPort,
+      url: server.url,
+      port: server.port,
       stats: () => control.stats(),
       setFaults,
-      close: () => closeAll(closers),
+      close: () => (closing ??= closeAll(closers)),
     };
   } catch (error) {
     await closeAll(closers);
@@ -124,53 +112,4 @@ async function closeAll(closers: readonly (() => Promise<void>)[]): Promise<void
   const failures: unknown[] = [];
   for (const close of closers) await close().catch((error: unknown) => failures.push(error));
   if (failures.length > 0) throw failures[0];
-}
-
-function makeServer(onRequest: (message: IncomingMessage, response: ServerResponse) => void): Server {
-  const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS, noDelay: true }, onRequest);
-  server.maxConnections = CONNECTIONS_MAX;
-  return server;
-}
-
-async function resolveAddress(host: string, allowRemote: boolean): Promise<string> {
-  let address: string;
-  try {
-    ({ address } = await lookup(host));
-  } catch (error) {
-    throw new EnvironmentError(`Cannot listen on ${host}: ${messageOf(error)}.`, { cause: error });
-  }
-  if (!allowRemote && !isLoopback(address)) {
-    throw new EnvironmentError(
-      `Cannot listen on ${host}: the emulator verifies no signatures, so it listens on loopback addresses only, unless --allow-remote is given.`,
-    );
-  }
-  return address;
-}
-
-function isLoopback(address: string): boolean {
-  const loopback = new BlockList();
-  loopback.addSubnet('127.0.0.0', 8, 'ipv4');
-  loopback.addAddress('::1', 'ipv6');
-  return loopback.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
-}
-
-function listen(server: Server, address: string, port: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (error) => {
-      const reason =
-        systemCodeOf(error) === 'EADDRINUSE'
-          ? 'the port is in use; name another one, or 0 for any free one'
-          : messageOf(error);
-      reject(new EnvironmentError(`Cannot listen on ${address} port ${port}: ${reason}.`, { cause: error }));
-    });
-    server.listen(port, address, () => resolve((server.address() as AddressInfo).port));
-  });
-}
-
-async function closeServer(server: Server, clock: Clock): Promise<void> {
-  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  server.closeIdleConnections();
-  const timer = clock.setTimer(CLOSE_GRACE_MS, () => server.closeAllConnections());
-  await closed;
-  timer.cancel();
 }

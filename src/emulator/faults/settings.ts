@@ -62,6 +62,8 @@ export const DEFAULT_FAULT_SETTINGS: FaultSettings = {
   completeDelayMs: 0,
 };
 
+/** Well below the time after which an idle connection is closed. */
+const LATENCY_MAX_MS = 60_000;
 const DELAY_MAX_MS = 3_600_000;
 const TOKEN_TTL_MAX_MS = 365 * 86_400_000;
 const SEED_MAX = 0xffff_ffff;
@@ -116,7 +118,7 @@ interface Field {
 
 /** By their names outside: as the options of the command, without hyphens. */
 const FIELDS: Readonly<Record<string, Field>> = {
-  latencyMs: { key: 'latencyMs', check: within(0, DELAY_MAX_MS, false) },
+  latencyMs: { key: 'latencyMs', check: within(0, LATENCY_MAX_MS, false) },
   getRate: { key: 'getRate', check: rate },
   putRate: { key: 'putRate', check: rate },
   listRate: { key: 'listRate', check: rate },

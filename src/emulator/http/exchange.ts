@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { ClientGoneError, RequestBody } from './request-body.js';
+import { RequestBody } from './request-body.js';
 
 /** What a client may still send after its answer, so that it reads the answer rather than meets a reset. */
 export const DRAIN_MAX_BYTES = 1024 * 1024;
@@ -42,6 +42,8 @@ export class Exchange {
     this.body = new RequestBody(message);
     this.#message = message;
     this.#response = response;
+    // A client that leaves while it is being answered is found by 'close', and is no fault of anybody here.
+    response.on('error', () => response.destroy());
   }
 
   /** The value of a header, by its name in lower case. */
@@ -51,19 +53,22 @@ export class Exchange {
   }
 
   /**
-   * Sends an answer and waits until it has left, or the client has. What the client still sends is read and
-   * forgotten; a client that sends much more than it may is cut off.
+   * Sends an answer and waits until it has left, or the client has. What a client sends beyond what was read is read
+   * and forgotten before that, so that the answer does not meet a reset; a client that sends much more than it may
+   * is answered at once, and cut off.
    *
    * The pieces may be reused after this: a closed socket reads nothing more.
+   *
+   * @throws {ClientGoneError} when the client leaves before its request is complete.
    */
   async send(answer: HttpAnswer): Promise<Sent> {
-    if (this.#message.complete) return this.#send(answer, {});
-    const endsSoon = (this.body.declaredBytes ?? Infinity) <= DRAIN_MAX_BYTES;
-    const sent = this.#send(answer, endsSoon ? {} : { Connection: 'close' });
-    await this.body.drain(DRAIN_MAX_BYTES).catch((error: unknown) => {
-      if (!(error instanceof ClientGoneError)) throw error;
-    });
-    if (!endsSoon) this.#message.socket.destroySoon();
+    if ((this.body.declaredBytes ?? Infinity) <= DRAIN_MAX_BYTES) {
+      await this.body.drain(DRAIN_MAX_BYTES);
+      return this.#send(answer, {});
+    }
+    const sent = await this.#send(answer, { Connection: 'close' });
+    await this.body.drain(DRAIN_MAX_BYTES);
+    this.cut();
     return sent;
   }
 
@@ -74,7 +79,7 @@ export class Exchange {
    */
   sendAndCut(answer: HttpAnswer, share: number): Promise<Sent> {
     const response = this.#response;
-    if (response.closed) return Promise.resolve(NOTHING_SENT);
+    if (response.closed || response.destroyed) return Promise.resolve(NOTHING_SENT);
     const body = Buffer.concat(answer.pieces);
     const bytesOut = Math.floor(share * body.length);
     return new Promise((resolve) => {
@@ -92,7 +97,7 @@ export class Exchange {
 
   #send(answer: HttpAnswer, extra: Readonly<Record<string, string>>): Promise<Sent> {
     const response = this.#response;
-    if (response.closed) return Promise.resolve(NOTHING_SENT);
+    if (response.closed || response.destroyed) return Promise.resolve(NOTHING_SENT);
     const { pieces } = answer;
     const bytesOut = pieces.reduce((sum, piece) => sum + piece.length, 0);
     return new Promise((resolve) => {

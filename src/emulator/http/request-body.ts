@@ -51,18 +51,25 @@ export class RequestBody {
     return Math.min(this.#bytesRead, target.length + 1);
   }
 
-  /** Reads and forgets what is left, so that the answer reaches a client that is still sending. */
+  /** Reads and forgets what is left, up to `bytesMax`. @throws {ClientGoneError} */
   async drain(bytesMax: number): Promise<void> {
-    if (this.#message.readableEnded || this.#message.destroyed) return;
+    if (this.#message.readableEnded || this.#isEmpty()) return;
     await this.#consume(this.#bytesRead + bytesMax, () => undefined);
+  }
+
+  /** True for requests that have no body, most of all: waiting for its end would cost each of them a turn. */
+  #isEmpty(): boolean {
+    return this.#message.complete && this.declaredBytes === 0;
   }
 
   /** Hands over chunks until the body ends or is longer than `bytesMax`. */
   #consume(bytesMax: number, take: (chunk: Buffer, start: number) => void): Promise<void> {
     const message = this.#message;
+    const { socket } = message;
     return new Promise((resolve, reject) => {
       const finish = (settle: () => void): void => {
-        message.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onClose);
+        message.off('data', onData).off('end', onEnd).off('error', onGone);
+        socket.off('close', onGone);
         message.pause();
         settle();
       };
@@ -73,14 +80,17 @@ export class RequestBody {
         else take(chunk, start);
       };
       const onEnd = (): void => finish(resolve);
-      const onClose = (): void => finish(() => reject(new ClientGoneError('the client went away')));
+      const onGone = (): void => finish(() => reject(new ClientGoneError('the client went away')));
       if (message.readableEnded) {
         resolve();
         return;
       }
-      message.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onClose);
+      message.on('data', onData).on('end', onEnd).on('error', onGone);
+      // The message itself says nothing when the connection ends after its answer has been sent.
+      socket.on('close', onGone);
+      if (socket.destroyed) onGone();
       // A stream that was paused before stays so, whoever listens.
-      message.resume();
+      else message.resume();
     });
   }
 }

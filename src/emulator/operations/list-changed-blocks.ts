@@ -59,7 +59,7 @@ interface ChangedPage extends SnapshotPair {
   readonly expiryMs: number;
 }
 
-/** A token is absent where its snapshot does not list the block. */
+/** A token is null where its snapshot does not list the block. [ebs: Wire format / explicit nulls] */
 function writeBlocks(context: OperationContext, page: ChangedPage): string[] {
   const issue = (snapshotId: string, side: 'inFirst' | 'inSecond'): Map<number, string> => {
     const indexes = page.changed.filter((block) => block[side]).map((block) => block.blockIndex);
@@ -71,8 +71,8 @@ function writeBlocks(context: OperationContext, page: ChangedPage): string[] {
   return page.changed.map(({ blockIndex }) =>
     JSON.stringify({
       BlockIndex: blockIndex,
-      FirstBlockToken: firstTokens.get(blockIndex),
-      SecondBlockToken: secondTokens.get(blockIndex),
+      FirstBlockToken: firstTokens.get(blockIndex) ?? null,
+      SecondBlockToken: secondTokens.get(blockIndex) ?? null,
     }),
   );
 }

@@ -19,6 +19,7 @@ const BODY_MAX_BYTES = 256 * 1024;
 export async function startSnapshot(context: OperationContext, request: ApiRequest): Promise<ApiAnswer> {
   const start = parseStartRequest(await request.readText(BODY_MAX_BYTES));
   const metadata = await context.snapshots.start(await describe(context, start));
+  const tags = Object.entries(metadata.tags).map(([Key, Value]) => ({ Key, Value }));
   return jsonAnswer(
     201,
     JSON.stringify({
@@ -30,7 +31,7 @@ export async function startSnapshot(context: OperationContext, request: ApiReque
       SnapshotId: metadata.snapshotId,
       StartTime: metadata.startTimeMs / 1000,
       Status: metadata.state,
-      Tags: Object.entries(metadata.tags).map(([Key, Value]) => ({ Key, Value })),
+      Tags: tags.length === 0 ? null : tags,
       VolumeSize: metadata.volumeSizeGib,
     }),
   );

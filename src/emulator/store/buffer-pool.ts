@@ -1,7 +1,7 @@
 import { BLOCK_BYTES } from '../../ebs/constants.js';
 
 /** How many free buffers are kept: more would only hold memory that a burst once needed. */
-const FREE_MAX = 16;
+const FREE_MAX = 64;
 
 /** A buffer of one block, lent. */
 export interface LentBuffer {

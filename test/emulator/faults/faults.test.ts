@@ -171,3 +171,17 @@ t.test('latency delays every answer and holds nothing back', async (t) => {
   await clock.advance(100);
   t.strictSame(new Set(await all), new Set(['right']), 'all at once');
 });
+
+t.test('closing waits neither for latency nor for clients that linger', async (t) => {
+  const clock = new ManualClock();
+  const { emulator, get } = await withBlock(t, clock);
+  emulator.setFaults({ latencyMs: 50_000 });
+  const waiting = get();
+  while (emulator.stats().operations.GetSnapshotBlock.inFlight === 0)
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  const closing = emulator.close();
+  await clock.advance(5000);
+  await closing;
+  t.equal(await waiting, 'cut');
+  await emulator.close();
+});

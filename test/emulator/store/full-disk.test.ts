@@ -1,0 +1,35 @@
+import { mkdirSync, rmSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { PendingBlocks } from '../../../src/emulator/store/pending-blocks.js';
+import { begin, contentsOf, finish, numberedBlock, openFolder, put } from '../../fixtures/emulator-folder.js';
+import { workFolder } from '../../fixtures/work-folder.js';
+
+t.test('a put that finds no space fails, and leaves what was there', async (t) => {
+  const folder = workFolder(t);
+  symlinkSync('/dev/full', join(folder, 'blocks'));
+  const blocks = await PendingBlocks.open(folder);
+  const { bytes, digest } = numberedBlock(1);
+  await blocks.put({ blockIndex: 3, bytes: undefined, digest: numberedBlock(0).digest, putAtMs: 1 });
+  await t.rejects(blocks.put({ blockIndex: 3, bytes, digest, putAtMs: 2 }), { code: 'ENOSPC' });
+  t.equal(blocks.count, 1);
+  for await (const { record } of blocks.recordsOf(0)) t.ok(record.isZero);
+  await blocks.close();
+});
+
+t.test('a completion that cannot write leaves the snapshot pending, and is tried again', async (t) => {
+  const dir = workFolder(t);
+  const folder = await openFolder(dir);
+  t.teardown(() => folder.close());
+  const { snapshotId } = await begin(folder, 1);
+  await put(folder, snapshotId, 5, 1);
+  const inTheWay = join(dir, 'snapshots', snapshotId, 'index.new');
+  mkdirSync(inTheWay);
+  const completion = { changedBlocksCount: 1, checksum: null };
+  t.equal(await folder.registry.complete(snapshotId, completion), 'pending');
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  t.equal(await folder.registry.complete(snapshotId, completion), 'pending');
+  rmSync(inTheWay, { recursive: true });
+  t.equal(await finish(folder, snapshotId, 1), 'completed');
+  t.strictSame([...(await contentsOf(folder, snapshotId))], [[5, 1]]);
+});
