@@ -21,6 +21,8 @@ export function boundAnswer(answer: HttpAnswer): void {
   const declared = answer.headers['content-length'];
   if (declared === undefined) {
     const bounded = new BoundedBody();
+    // It may fail before anybody gathers it, who then finds it destroyed; without a listener that would be a crash.
+    bounded.on('error', () => undefined);
     // An error of the connection has to reach the reader, which `pipe` alone does not do.
     body.once('error', (error) => bounded.destroy(error));
     body.once('close', () => {

@@ -17,6 +17,10 @@ export function readBlockBody(
   subject: () => CallSubject,
 ): Promise<Buffer> {
   return new Promise((resolve, reject) => {
+    if (body.destroyed) {
+      reject(body.errored ?? cutError());
+      return;
+    }
     // Not from the shared pool: the block may stay in the cache for long.
     const block = Buffer.allocUnsafeSlow(BLOCK_BYTES);
     let lengthBytes = 0;
@@ -36,9 +40,13 @@ export function readBlockBody(
     body.once('close', () => {
       signal.removeEventListener('abort', onAbort);
       // Of no effect after 'end' or 'error'; without either, the connection was cut in the middle.
-      reject(
-        Object.assign(new Error('the connection was cut in the middle of the block'), { code: 'ECONNRESET' }),
-      );
+      reject(cutError());
     });
+  });
+}
+
+function cutError(): Error {
+  return Object.assign(new Error('the connection was cut in the middle of the block'), {
+    code: 'ECONNRESET',
   });
 }

@@ -74,6 +74,7 @@ export async function createSdkSnapshotApi(options: SdkClientOptions): Promise<S
     requestTimeoutMs: options.requestTimeoutMs ?? DEFAULT_REQUEST_TIMEOUT_MS,
     region,
     profile: options.profile,
+    endpointUrl: options.endpointUrl,
   });
 }
 

@@ -46,6 +46,8 @@ export interface SdkCallContext {
   readonly requestTimeoutMs: number;
   readonly region: string;
   readonly profile: string | undefined;
+  /** Where requests go if it was said; else it is seen from the first one. */
+  readonly endpointUrl: string | undefined;
   readonly credentials: CredentialRenewal;
 }
 
@@ -58,6 +60,7 @@ export class SdkSnapshotApi implements SnapshotApi {
   constructor(client: EBSClient, context: SdkCallContext) {
     this.#client = client;
     this.#context = context;
+    this.#endpoint = context.endpointUrl;
     client.middlewareStack.add(
       (next) => async (call) => {
         const { protocol, hostname, port } = call.request as RequestTarget;
