@@ -1,9 +1,9 @@
-import type { Clock, Timer } from '../util/clock.js';
-import { messageOf } from '../util/errors.js';
+import type { Clock } from '../util/clock.js';
 import type { Logger } from '../util/logger.js';
 import { Completions } from './completions.js';
 import { Reason, invalid, serviceError, snapshotNotFound } from './errors.js';
 import type { FaultSettings } from './faults/settings.js';
+import { PendingTable } from './pending-table.js';
 import type { BlockContents } from './store/block-reader.js';
 import { mayHaveLostWrites, noteSynchronised, noteWriting } from './store/boot.js';
 import {
@@ -22,9 +22,6 @@ import { removeAbandoned } from './store/temporary.js';
 /** [ebs: Quotas / pending snapshots per account] */
 export const PENDING_MAX = 100;
 
-/** How often snapshots that ran out of time are looked for, beside whenever they are asked for. */
-const SWEEP_MS = 60_000;
-
 export interface RegistryOptions {
   readonly reader: SnapshotReader;
   readonly clock: Clock;
@@ -35,18 +32,18 @@ export interface RegistryOptions {
 /** The life of snapshots, from StartSnapshot to being read, as the one server of a folder leads it. */
 export class SnapshotRegistry {
   readonly #options: RegistryOptions;
-  readonly #pending = new Map<string, PendingSnapshot>();
+  readonly #pending: PendingTable;
   readonly #clientTokens = new Map<string, string>();
   readonly #completions: Completions;
   /** The last StartSnapshot: they are handled one after another, so that a token is never used twice. */
   #starting: Promise<unknown> = Promise.resolve();
-  #sweep: Timer | undefined;
 
   private constructor(options: RegistryOptions) {
     this.#options = options;
+    this.#pending = new PendingTable(options);
     this.#completions = new Completions({
       ...options,
-      onSettled: (snapshot) => this.#pending.delete(snapshot.metadata.snapshotId),
+      onSettled: (snapshot) => this.#pending.remove(snapshot),
     });
   }
 
@@ -67,11 +64,11 @@ export class SnapshotRegistry {
         await snapshot.close();
         continue;
       }
-      registry.#pending.set(snapshotId, snapshot);
+      registry.#pending.add(snapshot);
       if (metadata.completion !== null) registry.#completions.begin(snapshot);
     }
     await noteWriting(reader.layout);
-    registry.#scheduleSweep();
+    registry.#pending.beginSweeping();
     return registry;
   }
 
@@ -103,7 +100,7 @@ export class SnapshotRegistry {
 
   /** What is known of a snapshot, in whatever state. */
   async find(snapshotId: string): Promise<SnapshotMetadata | undefined> {
-    await this.#expire(snapshotId);
+    await this.#pending.expire(snapshotId);
     return this.#pending.get(snapshotId)?.metadata ?? this.#options.reader.catalog.find(snapshotId);
   }
 
@@ -161,13 +158,9 @@ export class SnapshotRegistry {
    * next server.
    */
   async close(): Promise<void> {
-    this.#sweep?.cancel();
     await this.#starting;
     await this.#completions.close();
-    for (const snapshot of this.#pending.values()) {
-      await snapshot.blocks.sync();
-      await snapshot.close();
-    }
+    await this.#pending.close();
     await noteSynchronised(this.#options.reader.layout);
   }
 
@@ -183,7 +176,7 @@ export class SnapshotRegistry {
         `The client token '${clientToken ?? ''}' was used with other parameters.`,
       );
     }
-    await this.#expireAll();
+    await this.#pending.expireAll();
     if (this.#pending.size >= PENDING_MAX) {
       throw serviceError(
         'ConcurrentLimitExceededException',
@@ -192,32 +185,8 @@ export class SnapshotRegistry {
     }
     const { layout } = this.#options.reader;
     await publishMetadata(layout, metadata);
-    this.#pending.set(snapshotId, await PendingSnapshot.open(layout, metadata));
+    this.#pending.add(await PendingSnapshot.open(layout, metadata));
     if (clientToken !== null) this.#clientTokens.set(clientToken, snapshotId);
     return metadata;
-  }
-
-  async #expire(snapshotId: string): Promise<void> {
-    const snapshot = this.#pending.get(snapshotId);
-    if (snapshot?.isOverdue(this.#options.clock.dateMs()) !== true) return;
-    // Nobody finds it any more while its files are being closed.
-    this.#pending.delete(snapshotId);
-    await snapshot.fail('it was not completed in time');
-    await snapshot.close();
-  }
-
-  async #expireAll(): Promise<void> {
-    for (const snapshotId of [...this.#pending.keys()]) await this.#expire(snapshotId);
-  }
-
-  #scheduleSweep(): void {
-    this.#sweep = this.#options.clock.setTimer(SWEEP_MS, () => {
-      this.#expireAll().catch((error: unknown) => {
-        this.#options.logger.error('Cannot end a snapshot that ran out of time', {
-          reason: messageOf(error),
-        });
-      });
-      this.#scheduleSweep();
-    });
   }
 }

@@ -12,7 +12,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { importImage, type ImportProgress } from '../../../src/emulator/import/import-image.js';
+import { importImage } from '../../../src/emulator/import/import-image.js';
+import type { ImportProgress } from '../../../src/emulator/import/importer.js';
 import { listSnapshots } from '../../../src/emulator/list-snapshots.js';
 import { createSynth } from '../../../src/emulator/synth/create-synth.js';
 import { contentsOf, numberedBlock, openFolder } from '../../fixtures/emulator-folder.js';

@@ -4,6 +4,7 @@ import {
   StartSnapshotCommand,
 } from '@aws-sdk/client-ebs';
 import t from 'tap';
+import { createSynth } from '../../../src/emulator/synth/create-synth.js';
 import { blockOf, emulatorFor, linearSha256, sha256 } from '../../fixtures/ebs-emulator.js';
 import {
   complete,
@@ -16,6 +17,7 @@ import {
   startSnapshot,
 } from '../../fixtures/ebs-calls.js';
 import { seededBytes } from '../../fixtures/seeded.js';
+import { synthBytes } from '../../fixtures/synth-rule.js';
 
 const block = (name: string): Buffer => seededBytes(name, 524_288);
 
@@ -157,4 +159,27 @@ t.test('[ebs: Reading / pending, errored and unknown] all are 404', async (t) =>
     t.match(await failure(listAll(client, snapshotId)), { status: 404, reason: 'SNAPSHOT_NOT_FOUND' });
     t.match(await failure(getBlock(client, snapshotId, 0, 'AAAA')), { reason: 'SNAPSHOT_NOT_FOUND' });
   }
+});
+
+t.test('64 TiB: the first block and the last, over a parent that is full', async (t) => {
+  const { client, dir } = await emulatorFor(t);
+  const parent = await createSynth({ dir, volumeSizeGib: 65_536, seed: 3 });
+  const last = 134_217_727;
+  const blocks = new Map([
+    [0, block('first')],
+    [last, block('last')],
+  ]);
+  const alone = await makeSnapshot(client, blocks, { VolumeSize: 65_536 });
+  t.strictSame([...(await readAll(client, alone))], [...blocks]);
+  const child = await makeSnapshot(client, blocks, { VolumeSize: 65_536, ParentSnapshotId: parent });
+  const page = await client.send(
+    new ListSnapshotBlocksCommand({ SnapshotId: child, MaxResults: 100, StartingBlockIndex: last - 1 }),
+  );
+  t.strictSame(
+    page.Blocks?.map(({ BlockIndex }) => BlockIndex),
+    [last - 1, last],
+  );
+  t.ok((await getBlock(client, child, last, page.Blocks![1]!.BlockToken)).equals(block('last')));
+  const inherited = await getBlock(client, child, last - 1, page.Blocks![0]!.BlockToken);
+  t.ok(inherited.subarray(-64).equals(synthBytes(3, last * 524_288 - 64, 64)));
 });
