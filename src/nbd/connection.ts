@@ -2,44 +2,19 @@ import { setMaxListeners } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { assert } from '../util/assert.js';
 import { messageOf } from '../util/errors.js';
-import type { Logger } from '../util/logger.js';
-import type { Clock, Timer } from '../util/clock.js';
+import type { Timer } from '../util/clock.js';
 import { ByteQueue } from './byte-queue.js';
-import { ExportRefusalKind, ExportRefusedError, type ExportLease, type ExportTable } from './export-table.js';
+import type { ConnectionSetup } from './connection-setup.js';
+import { ExportHolder } from './export-holder.js';
+import { ExportRefusedError, type ExportLease } from './export-table.js';
 import { agreedFeaturesOf, transmissionFlagsOf } from './export-facts.js';
 import { HandshakeTimer } from './handshake-timer.js';
 import { OptionReplyType } from './handshake-constants.js';
-import type { NbdLimits } from './limits.js';
 import { Negotiation } from './negotiation/negotiation.js';
 import type { Agreement } from './negotiation/agreement.js';
-import type { NegotiationAction, Refusal, TlsMode } from './negotiation/session.js';
+import type { NegotiationAction, Refusal } from './negotiation/session.js';
 import { ProtocolError } from './protocol-error.js';
-import type { PayloadPool } from './transmission/payload-pool.js';
-import type { SlabPool } from './transmission/slab-pool.js';
 import { Transmission } from './transmission/transmission.js';
-
-/** What a connection needs. */
-export interface ConnectionSetup {
-  readonly stream: Duplex;
-  readonly exports: ExportTable;
-  readonly limits: NbdLimits;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly slabs: SlabPool;
-  readonly payloads: PayloadPool;
-  readonly tlsMode: TlsMode;
-  /** Encrypts the stream; needed unless the mode is `off`. */
-  readonly upgrade?: (stream: Duplex) => Promise<EncryptedStream>;
-  /** When set, the client is told this and nothing else. */
-  readonly refusal?: Refusal;
-}
-
-/** A stream that has been encrypted. */
-export interface EncryptedStream {
-  readonly stream: Duplex;
-  /** When set, the client is told this and nothing else. */
-  readonly refusal?: Refusal | undefined;
-}
 
 /** Where a connection stands; it only ever moves down this list. */
 const Status = { Open: 0, Draining: 1, Ending: 2, Closed: 3 } as const;
@@ -55,9 +30,7 @@ export class Connection {
   readonly #handshakeTimer: HandshakeTimer;
   #lingerTimer: Timer | undefined;
   #transmission: Transmission | undefined;
-  #lease: ExportLease | undefined;
-  /** The name by which the client asked for the lease. */
-  #leaseFor: string | undefined;
+  readonly #export: ExportHolder;
   #status: Status = Status.Open;
   #endReason = 'the client hung up';
   #isHeldBack = false;
@@ -76,6 +49,7 @@ export class Connection {
     this.closed = new Promise((resolve) => {
       this.#onClosed = resolve;
     });
+    this.#export = new ExportHolder(setup.exports, this.#abort.signal, setup.logger);
     this.#negotiation = new Negotiation({
       limits: setup.limits,
       listExports: () => setup.exports.list(),
@@ -144,13 +118,20 @@ export class Connection {
 
   /** Goes as far as the input reaches. */
   #advance(): void {
-    try {
+    this.#attempt(() => {
       if (this.#transmission === undefined) this.#run(this.#negotiation.advance(this.#input));
       else this.#transmission.advance();
+    });
+    this.#holdBackIfFull();
+  }
+
+  /** Does something that an error of the client, or a defect of the server, may end this connection by. */
+  #attempt(work: () => void): void {
+    try {
+      work();
     } catch (error) {
       this.#fail(error);
     }
-    this.#holdBackIfFull();
   }
 
   /** Leaves further input with the system while there is no room for it. */
@@ -216,68 +197,42 @@ export class Connection {
     }
   }
 
-  /**
-   * Looks up an export. The one that was asked for last is kept until another is asked for, so that an INFO and then a
-   * GO see the same.
-   */
+  /** Looks up an export, and takes the negotiation up again where it waits. */
   async #acquire(name: string): Promise<void> {
-    if (this.#lease === undefined || this.#leaseFor !== name) {
-      this.#releaseLease();
-      // The time that the server takes is not the client's.
-      this.#handshakeTimer.pause();
-      let refusal: ExportRefusedError | undefined;
-      try {
-        const lease = await this.#setup.exports.acquire(name, { signal: this.#abort.signal });
-        if (this.#status >= Status.Ending) {
-          lease.release();
-          return;
-        }
-        this.#lease = lease;
-        this.#leaseFor = name;
-      } catch (error) {
-        if (this.#status >= Status.Ending) return;
-        refusal = this.#refusalFor(error);
-      }
-      this.#handshakeTimer.resume();
-      if (refusal !== undefined) {
-        this.#continue(this.#negotiation.exportRefused(refusal));
-        return;
-      }
-    }
-    if (this.#lease !== undefined) this.#continue(this.#negotiation.exportAcquired(this.#lease));
-  }
-
-  /** Takes the negotiation up again where it waited. */
-  #continue(actions: readonly NegotiationAction[]): void {
-    this.#run(actions);
+    const outcome = this.#export.heldFor(name) ?? (await this.#lookUp(name));
+    if (this.#status >= Status.Ending) return;
+    this.#attempt(() => {
+      if (outcome instanceof ExportRefusedError) this.#run(this.#negotiation.exportRefused(outcome));
+      else this.#run(this.#negotiation.exportAcquired(outcome));
+    });
     this.#advance();
     if (this.#hasInputEnded) this.#onEnd();
   }
 
-  #refusalFor(error: unknown): ExportRefusedError {
-    if (error instanceof ExportRefusedError) return error;
-    this.#setup.logger.error('an export could not be opened', { error: messageOf(error) });
-    return new ExportRefusedError(
-      ExportRefusalKind.Unavailable,
-      "the export could not be opened: see the server's log",
-      { cause: error },
-    );
+  /** The time that this takes is the server's, not the client's. */
+  async #lookUp(name: string): Promise<ExportLease | ExportRefusedError> {
+    this.#handshakeTimer.pause();
+    try {
+      return await this.#export.acquire(name);
+    } catch (error) {
+      assert(error instanceof ExportRefusedError, messageOf(error));
+      return error;
+    } finally {
+      if (this.#status < Status.Ending) this.#handshakeTimer.resume();
+    }
   }
 
   #transmit(lease: ExportLease, agreed: Agreement): void {
     this.#handshakeTimer.pause();
-    const { limits, slabs, payloads } = this.#setup;
     const logger = this.#setup.logger.child({ export: lease.name });
     logger.info('a client uses an export', { replies: agreed.replyStyle });
     this.#transmission = new Transmission({
+      ...this.#setup,
       input: this.#input,
       stream: this.#stream,
       device: lease.device,
       transmissionFlags: transmissionFlagsOf(lease.device, agreedFeaturesOf(agreed)),
       agreed,
-      limits,
-      slabs,
-      payloads,
       signal: this.#abort.signal,
       logger,
       onRoom: () => this.#advance(),
@@ -324,18 +279,12 @@ export class Connection {
     this.#input.clear();
     this.#abort.abort(new Error('the connection is closed'));
     await this.#transmission?.settled();
-    this.#releaseLease();
+    this.#attempt(() => this.#export.release(this.#transmission?.saidGoodbye ?? false));
     this.#setup.logger.info('a client is gone', {
       reason: this.#endReason,
       requests: this.#transmission?.requestCount ?? 0,
     });
     this.#onClosed();
-  }
-
-  #releaseLease(): void {
-    this.#lease?.release(this.#transmission?.saidGoodbye ?? false);
-    this.#lease = undefined;
-    this.#leaseFor = undefined;
   }
 }
 

@@ -6,45 +6,15 @@ import { decodeOptionHeader, OPTION_HEADER_BYTES } from '../codec/option-request
 import type { ExportLease, ExportRefusedError } from '../export-table.js';
 import { ClientFlag, HandshakeFlag, OptionReplyType, OptionType } from '../handshake-constants.js';
 import { ProtocolError } from '../protocol-error.js';
+import { LEGAL_MOVES, NegotiationState } from './negotiation-state.js';
 import { OPTION_HANDLERS } from './option-handlers.js';
-import { ReplyStyle } from './agreement.js';
+import { refusalOf } from './option-refusals.js';
 import {
   NegotiationSession,
-  TlsMode,
   type NegotiationAction,
   type NegotiationSetup,
   type Refusal,
 } from './session.js';
-
-/** Where a handshake stands. */
-export const NegotiationState = {
-  /** The greeting is out, the client's flags are awaited. */
-  ClientFlags: 'clientFlags',
-  /** Between two options. */
-  OptionHeader: 'optionHeader',
-  /** Within the data of an option that is known. */
-  OptionData: 'optionData',
-  /** Within the data of an option that is answered without looking at it. */
-  SkipData: 'skipData',
-  /** TLS is being set up. */
-  Tls: 'tls',
-  /** An option waits for an export to be looked up. */
-  Export: 'export',
-  /** Nothing more is parsed: requests follow, or the connection ends. */
-  Over: 'over',
-} as const;
-export type NegotiationState = (typeof NegotiationState)[keyof typeof NegotiationState];
-
-/** From where a handshake may go where. */
-const LEGAL_MOVES: Readonly<Record<NegotiationState, readonly NegotiationState[]>> = {
-  clientFlags: ['optionHeader', 'over'],
-  optionHeader: ['optionData', 'skipData', 'over'],
-  optionData: ['optionHeader', 'tls', 'export', 'over'],
-  skipData: ['optionHeader', 'over'],
-  tls: ['optionHeader'],
-  export: ['optionHeader', 'over'],
-  over: [],
-};
 
 /**
  * The server's side of the handshake as a state machine: bytes in, actions out, no socket. [nbd: Handshake]
@@ -170,26 +140,8 @@ export class Negotiation {
       );
       return;
     }
-    this.#skipAnswer = this.#refusalOf(option);
+    this.#skipAnswer = refusalOf(option, this.#session, this.#refusal);
     this.#move(this.#skipAnswer === undefined ? NegotiationState.OptionData : NegotiationState.SkipData);
-  }
-
-  /** Why an option is refused whatever its data are, or undefined. */
-  #refusalOf(option: number): Refusal | undefined {
-    if (option === OptionType.Abort) return undefined;
-    if (this.#refusal !== undefined) return this.#refusal;
-    // [nbd: FORCEDTLS mode] Everything else waits for TLS. [nbd-rule 16]
-    const { isTls, setup } = this.#session;
-    if (setup.tlsMode === TlsMode.Require && !isTls && option !== OptionType.StartTls) return TLS_REQUIRED;
-    // [nbd: NBD_OPT_EXTENDED_HEADERS] EXPORT_NAME is forbidden behind it. [nbd-rule 18]
-    if (option === OptionType.ExportName && this.#session.replyStyle === ReplyStyle.Extended) {
-      return { replyType: OptionReplyType.ErrInvalid, message: 'EXPORT_NAME with extended headers' };
-    }
-    // [nbd: Fixed newstyle negotiation] Unknown: consume its data, say so, keep parsing. [nbd-rule 4]
-    if (!OPTION_HANDLERS.has(option)) {
-      return { replyType: OptionReplyType.ErrUnsup, message: `option ${option} is not known here` };
-    }
-    return undefined;
   }
 
   #skipData(input: ByteQueue): boolean {
@@ -264,8 +216,3 @@ export class Negotiation {
     this.#state = to;
   }
 }
-
-const TLS_REQUIRED: Refusal = {
-  replyType: OptionReplyType.ErrTlsReqd,
-  message: 'this server takes no option but STARTTLS before TLS is on',
-};

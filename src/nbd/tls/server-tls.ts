@@ -2,7 +2,7 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { assert } from '../../util/assert.js';
-import type { EncryptedStream } from '../connection.js';
+import type { EncryptedStream } from '../connection-setup.js';
 import { OptionReplyType } from '../handshake-constants.js';
 import type { TlsMode } from '../negotiation/session.js';
 import { type Refusal } from '../negotiation/session.js';

@@ -7,13 +7,12 @@ import type {
 } from '../../device/block-device.js';
 import { ReadIntoResult } from '../../device/block-device.js';
 import { assert } from '../../util/assert.js';
-import { messageOf } from '../../util/errors.js';
 import { isPromiseLike } from '../../util/promise-like.js';
-import type { LogFields, Logger } from '../../util/logger.js';
 import type { BlockStatusChunk } from '../codec/block-status-chunk.js';
 import type { RequestHeader } from '../codec/request-header.js';
-import { Command, CommandFlag, commandName } from '../transmission-constants.js';
+import { Command, CommandFlag } from '../transmission-constants.js';
 import { failureOf } from './error-map.js';
+import type { FailureLog } from './failure-log.js';
 import type { ReplyForm } from './reply-form.js';
 import { COPIED_PAYLOAD_BYTES_MAX, type ReplyWriter } from './reply-writer.js';
 import type { StatusContext } from './status-contexts.js';
@@ -28,7 +27,7 @@ export interface ExecutorSetup {
   readonly extentsMax: number;
   /** Aborts when the connection is gone. */
   readonly signal: AbortSignal;
-  readonly logger: Logger;
+  readonly failures: FailureLog;
 }
 
 /** Carries out requests that were found valid, and answers them. */
@@ -57,31 +56,33 @@ export class Executor {
    *
    * @param request filled again by the next one: what has to wait takes a copy.
    * @param payload of a WRITE.
+   * @param contexts that a BLOCK_STATUS answers for, at least one then.
    * @returns undefined when it was answered at once, else a promise that never rejects and resolves once it is.
    */
-  execute(request: RequestHeader, payload: Buffer | undefined): Promise<void> | undefined {
+  execute(
+    request: RequestHeader,
+    payload: Buffer,
+    contexts: readonly StatusContext[],
+  ): Promise<void> | undefined {
     try {
       // [nbd: NBD_CMD_READ and others] A length of 0 is nothing to do, and no reason to hang up. [nbd-rule 40]
       if (request.lengthBytes === 0 && request.type !== Command.Flush) {
         this.#answerEmpty(request);
         return undefined;
       }
-      return request.type === Command.Read ? this.#read(request) : this.#change(request, payload);
+      if (request.type === Command.Read) return this.#read(request);
+      if (request.type === Command.BlockStatus) return this.#status(request, contexts);
+      return this.#change(request, payload);
     } catch (error) {
       this.#fail(request, error);
       return undefined;
     }
   }
 
-  /** Answers a BLOCK_STATUS for some contexts, at least one. The rest is as with {@link execute}. */
-  queryStatus(request: RequestHeader, contexts: readonly StatusContext[]): Promise<void> | undefined {
-    try {
-      const answer = queryStatus(contexts, request, this.#setup.extentsMax, this.#signal);
-      if (isPromiseLike(answer)) return this.#finish({ ...request }, answer, this.#replyStatus);
-      this.#replyStatus(request, answer);
-    } catch (error) {
-      this.#fail(request, error);
-    }
+  #status(request: RequestHeader, contexts: readonly StatusContext[]): Promise<void> | undefined {
+    const answer = queryStatus(contexts, request, this.#setup.extentsMax, this.#signal);
+    if (isPromiseLike(answer)) return this.#finish({ ...request }, answer, this.#replyStatus);
+    this.#replyStatus(request, answer);
     return undefined;
   }
 
@@ -118,7 +119,7 @@ export class Executor {
     return true;
   }
 
-  #change(request: RequestHeader, payload: Buffer | undefined): Promise<void> | undefined {
+  #change(request: RequestHeader, payload: Buffer): Promise<void> | undefined {
     const result = this.#call(request, payload);
     if (isPromiseLike(result)) return this.#finish({ ...request }, result, this.#replySuccess);
     this.#form.success(this.#writer, request);
@@ -126,7 +127,7 @@ export class Executor {
   }
 
   /** Calls the method of the device for a command that returns no data. */
-  #call(request: RequestHeader, payload: Buffer | undefined): void | Promise<void> {
+  #call(request: RequestHeader, payload: Buffer): void | Promise<void> {
     const device = this.#device;
     const { offset, lengthBytes } = request;
     // [nbd: NBD_CMD_FLAG_FUA] Durable before the reply; meaningless, and accepted, on the others. [nbd-rule 26, 31]
@@ -134,7 +135,7 @@ export class Executor {
     switch (request.type) {
       case Command.Write:
         // All of it in one call, so that a device can keep a write within a block whole. [nbd-rule 39]
-        assert(device.write !== undefined && payload !== undefined, 'a WRITE without means or data');
+        assert(device.write !== undefined, 'WRITE was not offered');
         return device.write(offset, payload, options);
       case Command.Flush:
         return device.flush?.(options);
@@ -188,14 +189,7 @@ export class Executor {
   /** Logs the real error, then sends the poorer one. */
   #fail(request: RequestHeader, thrown: unknown): void {
     const failure = failureOf(thrown, request);
-    const fields: LogFields = {
-      command: commandName(request.type),
-      offset: request.offset,
-      lengthBytes: request.lengthBytes,
-      answer: failure.error,
-      error: messageOf(thrown),
-    };
-    this.#setup.logger.warn('a request failed', fields);
+    this.#setup.failures.write(request, thrown, failure.error);
     this.#form.failure(this.#writer, request, failure);
   }
 }

@@ -1,27 +1,25 @@
 import type { Writable } from 'node:stream';
 import type { BlockDevice } from '../../device/block-device.js';
+import type { Clock } from '../../util/clock.js';
 import type { Logger } from '../../util/logger.js';
 import type { ByteQueue } from '../byte-queue.js';
 import type { RequestHeader } from '../codec/request-header.js';
 import type { NbdLimits } from '../limits.js';
 import { ReplyStyle, type Agreement } from '../negotiation/agreement.js';
-import { ProtocolError } from '../protocol-error.js';
-import { Command, WireError } from '../transmission-constants.js';
+import { WireError } from '../transmission-constants.js';
 import { extendedForm, structuredForm } from './chunked-form.js';
 import { Executor } from './executor.js';
+import { FailureLog } from './failure-log.js';
+import { InFlight } from './in-flight.js';
 import type { PayloadPool } from './payload-pool.js';
 import type { ReplyForm } from './reply-form.js';
 import { ReplyWriter } from './reply-writer.js';
+import { IntakeStep, RequestIntake } from './request-intake.js';
 import { RequestReader } from './request-reader.js';
 import { checkRequest, type RequestRules } from './request-rules.js';
 import { simpleForm } from './simple-form.js';
 import type { SlabPool } from './slab-pool.js';
-import {
-  narrowStatus,
-  statusContextsOf,
-  STATUS_PAYLOAD_BYTES_MAX,
-  type StatusContext,
-} from './status-contexts.js';
+import { narrowStatus, statusContextsOf, type StatusContext } from './status-contexts.js';
 
 /** What a transmission needs. */
 export interface TransmissionSetup {
@@ -36,6 +34,7 @@ export interface TransmissionSetup {
   /** Aborts when the connection is gone. */
   readonly signal: AbortSignal;
   readonly logger: Logger;
+  readonly clock: Clock;
   /** There is room for requests again after {@link Transmission.isBlocked}. */
   readonly onRoom: () => void;
   /** Everything that was asked has been answered and sent, and nothing more will be. */
@@ -45,16 +44,13 @@ export interface TransmissionSetup {
 /** The transmission phase of one connection: requests out of the input, replies into the stream. */
 export class Transmission {
   readonly #setup: TransmissionSetup;
-  readonly #reader: RequestReader;
+  readonly #intake: RequestIntake;
+  readonly #inFlight: InFlight;
   readonly #writer: ReplyWriter;
   readonly #form: ReplyForm;
   readonly #executor: Executor;
   readonly #rules: RequestRules;
   readonly #contexts: readonly StatusContext[];
-  /** What the payload that is being received is for, or an error to answer with once it is gone. */
-  #payloadFor: 'write' | 'status' | WireError | undefined;
-  #inFlightCount = 0;
-  #inFlightBytes = 0;
   #isBlocked = false;
   /** No further requests are read: DISC was received, or the last one has been. */
   #isEnding = false;
@@ -62,35 +58,38 @@ export class Transmission {
   #hasInputEnded = false;
   #isShuttingDown = false;
   #isFlushScheduled = false;
-  #requestCount = 0;
-  #onSettled: (() => void) | undefined;
 
   constructor(setup: TransmissionSetup) {
+    const { device, limits, agreed, signal } = setup;
+    const isExtended = agreed.replyStyle === ReplyStyle.Extended;
     this.#setup = setup;
-    this.#reader = new RequestReader(
-      setup.input,
-      setup.payloads,
-      setup.agreed.replyStyle === ReplyStyle.Extended,
-    );
-    this.#writer = new ReplyWriter(setup.stream, setup.slabs, () => this.#afterSending());
-    const { device, limits, agreed } = setup;
     this.#form = FORMS[agreed.replyStyle];
     this.#contexts = statusContextsOf(device, agreed);
+    this.#inFlight = new InFlight(limits, this.#contexts.length);
+    this.#writer = new ReplyWriter(setup.stream, setup.slabs, () => this.#afterSending());
     this.#executor = new Executor({
       device,
       form: this.#form,
       writer: this.#writer,
       extentsMax: limits.extentsMax,
-      signal: setup.signal,
-      logger: setup.logger,
+      signal,
+      failures: new FailureLog(setup.logger, setup.clock),
     });
     this.#rules = {
       sizeBytes: device.sizeBytes,
       transmissionFlags: setup.transmissionFlags,
       payloadBytesMax: limits.payloadBytesMax,
-      isExtended: agreed.replyStyle === ReplyStyle.Extended,
+      isExtended,
       hasContexts: this.#contexts.length > 0,
     };
+    const reader = new RequestReader(setup.input, setup.payloads, isExtended);
+    const handler = {
+      hasRoomFor: (header: RequestHeader) => this.#inFlight.hasRoomFor(header, this.#writer.unsentBytes),
+      execute: (header: RequestHeader, payload: Buffer) => this.#execute(header, payload),
+      executeStatus: (header: RequestHeader, payload: Buffer) => this.#executeStatus(header, payload),
+      refuse: (header: RequestHeader, error: WireError) => this.#refuse(header, error),
+    };
+    this.#intake = new RequestIntake(reader, this.#rules, handler, limits.refusedPayloadBytesMax);
   }
 
   /** True while no request is started for want of room; what arrives then should be left with the system. */
@@ -100,7 +99,12 @@ export class Transmission {
 
   /** Requests received so far. */
   get requestCount(): number {
-    return this.#requestCount;
+    return this.#intake.requestCount;
+  }
+
+  /** The client has sent NBD_CMD_DISC. */
+  get saidGoodbye(): boolean {
+    return this.#saidGoodbye;
   }
 
   /**
@@ -109,10 +113,15 @@ export class Transmission {
    * @throws {ProtocolError} when the client has lost its place in the stream.
    */
   advance(): void {
-    this.#isBlocked = false;
+    let step: IntakeStep = IntakeStep.Taken;
     try {
-      while (!this.#isEnding && this.#step());
+      while (!this.#isEnding && step === IntakeStep.Taken) step = this.#intake.step();
     } finally {
+      this.#isBlocked = step === IntakeStep.NoRoom;
+      if (step === IntakeStep.Goodbye) {
+        this.#saidGoodbye = true;
+        this.#isEnding = true;
+      }
       this.#writer.flush();
     }
     this.#endIfNothingFollows();
@@ -124,108 +133,37 @@ export class Transmission {
     this.#endIfNothingFollows();
   }
 
-  /** Resolves when no request is with the device any more; its signal should have been aborted. */
-  settled(): Promise<void> {
-    if (this.#inFlightCount === 0) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#onSettled = resolve;
-    });
-  }
-
-  /** The client has sent NBD_CMD_DISC. */
-  get saidGoodbye(): boolean {
-    return this.#saidGoodbye;
-  }
-
   /** Finishes what is in progress; new requests get ESHUTDOWN until then. [nbd-rule 35] */
   shutDown(): void {
     this.#isShuttingDown = true;
+    this.#intake.refuseAll();
     this.#finishIfIdle();
   }
 
-  /** Handles one header or one payload. @returns false when more has to arrive, or room has to be made. */
-  #step(): boolean {
-    if (this.#payloadFor !== undefined) return this.#receivePayload();
-    if (!this.#reader.peek()) return false;
-    const { header } = this.#reader;
-    if (!this.#hasRoomFor(header)) {
-      this.#isBlocked = true;
-      return false;
-    }
-    this.#reader.accept();
-    this.#requestCount += 1;
-    if (header.type === Command.Disc) {
-      // [nbd: NBD_CMD_DISC] Finish what is outstanding, no reply, close. [nbd-rule 33]
-      this.#isEnding = true;
-      this.#saidGoodbye = true;
-      return false;
-    }
-    this.#begin(header);
-    return true;
+  /** Resolves when no request is with the device any more; its signal should have been aborted. */
+  settled(): Promise<void> {
+    return this.#inFlight.settled();
   }
 
-  #begin(header: RequestHeader): void {
-    const { payloadBytes } = this.#reader;
-    const hasStatusPayload = payloadBytes > 0 && header.type === Command.BlockStatus;
-    let error: WireError;
-    if (this.#isShuttingDown) error = WireError.ESHUTDOWN;
-    // Its length is that of its payload, which says what the range is.
-    else if (hasStatusPayload)
-      error = payloadBytes > STATUS_PAYLOAD_BYTES_MAX ? WireError.EINVAL : WireError.None;
-    else error = checkRequest(header, this.#rules);
-
-    if (payloadBytes === 0) {
-      if (error === WireError.None) this.#execute(header, EMPTY);
-      else this.#refuse(header, error);
-      return;
-    }
-    if (error === WireError.None) {
-      this.#payloadFor = hasStatusPayload ? 'status' : 'write';
-      return;
-    }
-    // [nbd: NBD_CMD_WRITE] A refused WRITE still swallows its payload. [nbd-rule 23]
-    if (payloadBytes > this.#setup.limits.refusedPayloadBytesMax) {
-      throw new ProtocolError(`a request with a payload of ${payloadBytes} bytes`);
-    }
-    this.#payloadFor = error;
-    this.#reader.startSkip(payloadBytes);
-  }
-
-  #receivePayload(): boolean {
-    const { header } = this.#reader;
-    const purpose = this.#payloadFor;
-    if (purpose === 'write' || purpose === 'status') {
-      const payload = this.#reader.takePayload(header.lengthBytes);
-      if (payload === undefined) return false;
-      this.#payloadFor = undefined;
-      if (purpose === 'write') this.#execute(header, payload);
-      else this.#executeStatus(header, payload);
-      return true;
-    }
-    if (!this.#reader.skipPayload()) return false;
-    this.#payloadFor = undefined;
-    if (purpose !== undefined) this.#refuse(header, purpose);
-    return true;
+  #execute(header: RequestHeader, payload: Buffer): void {
+    const pending = this.#executor.execute(header, payload, this.#contexts);
+    this.#track(header, pending, payload);
   }
 
   /** A BLOCK_STATUS whose payload says for which contexts. [nbd: NBD_FLAG_BLOCK_STATUS_PAYLOAD; nbd-rule 18] */
   #executeStatus(header: RequestHeader, payload: Buffer): void {
     const narrowed = narrowStatus(header, payload, this.#contexts);
     const error = narrowed === undefined ? WireError.EINVAL : checkRequest(narrowed.request, this.#rules);
-    if (narrowed === undefined || error !== WireError.None) this.#refuse(header, error);
-    else this.#track(header, this.#executor.queryStatus(narrowed.request, narrowed.contexts), payload);
+    if (narrowed === undefined || error !== WireError.None) {
+      this.#refuse(header, error);
+      return;
+    }
+    const pending = this.#executor.execute(narrowed.request, payload, narrowed.contexts);
+    this.#track(header, pending, payload);
   }
 
   #refuse(header: RequestHeader, error: WireError): void {
     this.#form.failure(this.#writer, header, { error, message: REFUSAL_MESSAGES[error] ?? '' });
-  }
-
-  #execute(header: RequestHeader, payload: Buffer): void {
-    const pending =
-      header.type === Command.BlockStatus
-        ? this.#executor.queryStatus(header, this.#contexts)
-        : this.#executor.execute(header, payload);
-    this.#track(header, pending, payload);
   }
 
   /** Counts a request that was not answered at once until it is; its payload is free then. */
@@ -235,42 +173,12 @@ export class Transmission {
       payloads.give(payload);
       return;
     }
-    const bytes = this.#costOf(header);
-    this.#inFlightCount += 1;
-    this.#inFlightBytes += bytes;
+    const release = this.#inFlight.add(header);
     void pending.then(() => {
-      this.#inFlightCount -= 1;
-      this.#inFlightBytes -= bytes;
+      release();
       payloads.give(payload);
-      if (this.#inFlightCount === 0) this.#onSettled?.();
       this.#scheduleFlush();
     });
-  }
-
-  /** Bytes that a request takes while it is in progress. */
-  #costOf(header: RequestHeader): number {
-    const { limits } = this.#setup;
-    switch (header.type) {
-      case Command.Read:
-      case Command.Write:
-        return Math.min(header.lengthBytes, limits.payloadBytesMax);
-      case Command.BlockStatus:
-        return this.#contexts.length * limits.extentsMax * EXTENT_BYTES;
-      default:
-        return 0;
-    }
-  }
-
-  #hasRoomFor(header: RequestHeader): boolean {
-    const { limits } = this.#setup;
-    const { unsentBytes } = this.#writer;
-    const takenBytes = this.#inFlightBytes + unsentBytes;
-    return (
-      this.#inFlightCount < limits.requestsInFlightMax &&
-      unsentBytes < limits.unsentBytesMax &&
-      // One request is always let in, whatever the limits are.
-      (takenBytes === 0 || takenBytes + this.#costOf(header) <= limits.bytesInFlightMax)
-    );
   }
 
   /** Replies that are made in one go are sent in one go. */
@@ -298,17 +206,12 @@ export class Transmission {
 
   #finishIfIdle(): void {
     if (!this.#isEnding && !this.#isShuttingDown) return;
-    if (this.#inFlightCount > 0 || this.#writer.unsentBytes > 0) return;
+    if (this.#inFlight.count > 0 || this.#writer.unsentBytes > 0) return;
     // The rest of a payload is still awaited, unless there will be none.
-    if (this.#payloadFor !== undefined && !this.#isEnding) return;
+    if (this.#intake.isWithinPayload && !this.#isEnding) return;
     this.#setup.onFinished();
   }
 }
-
-const EMPTY = Buffer.alloc(0);
-
-/** About what an extent takes while an answer is put together. */
-const EXTENT_BYTES = 64;
 
 const FORMS: Readonly<Record<ReplyStyle, ReplyForm>> = {
   [ReplyStyle.Simple]: simpleForm,

@@ -283,14 +283,14 @@ t.test(
 
 t.test('[nbd: Error values; nbd-rule 36] whatever a device throws becomes one of eight errors', async (t) => {
   const thrown: unknown[] = [
-    new DeviceError('EPERM', 'x'),
-    new DeviceError('EIO', 'x'),
-    new DeviceError('ENOMEM', 'x'),
-    new DeviceError('EINVAL', 'x'),
-    new DeviceError('ENOSPC', 'x'),
+    new DeviceError('EPERM', 'a'),
+    new DeviceError('EIO', 'b'),
+    new DeviceError('ENOMEM', 'c'),
+    new DeviceError('EINVAL', 'd'),
+    new DeviceError('ENOSPC', 'e'),
     new DeviceError('EOVERFLOW', 'only for DF'),
     new DeviceError('ENOTSUP', 'only for FAST_ZERO'),
-    new DeviceError('ESHUTDOWN', 'x'),
+    new DeviceError('ESHUTDOWN', 'f'),
     new TypeError('the real reason'),
     'a string',
     undefined,
@@ -314,6 +314,24 @@ t.test('[nbd: Error values; nbd-rule 36] whatever a device throws becomes one of
     t.equal(warned.length, thrown.length, 'each with one line');
     t.match(warned[8], { fields: { command: 'READ', lengthBytes: 512, error: 'the real reason' } });
   }
+});
+
+t.test('a failure that is like the one before is written once a second, and counted', async (t) => {
+  const device = {
+    sizeBytes: SIZE,
+    read: () => {
+      throw new Error('out of order');
+    },
+  };
+  const { client, clock, log } = await transmitting(t, device);
+  const requests = Array.from({ length: 100 }, () => ({ type: CMD.READ, length: 512 }));
+  await errorsOf(client, requests);
+  await clock.advance(1000);
+  await errorsOf(client, requests.slice(0, 2));
+  t.strictSame(
+    log.at('warn').map(({ fields }) => fields.failuresBefore),
+    [undefined, 99],
+  );
 });
 
 t.test('a device that returns the wrong number of bytes: EIO, never a short reply', async (t) => {
