@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import { assert } from '../util/assert.js';
 import { messageOf } from '../util/errors.js';
 import type { Timer } from '../util/clock.js';
+import { KIB } from '../util/units.js';
 import { ByteQueue } from './byte-queue.js';
 import type { ConnectionSetup } from './connection-setup.js';
 import { ExportHolder } from './export-holder.js';
@@ -19,6 +20,12 @@ import { Transmission } from './transmission/transmission.js';
 /** Where a connection stands; it only ever moves down this list. */
 const Status = { Open: 0, Draining: 1, Ending: 2, Closed: 3 } as const;
 type Status = (typeof Status)[keyof typeof Status];
+
+/**
+ * Bytes of requests that are read although there is no room for them: some hundred headers. Behind them the end of a
+ * client that is gone is seen, while its requests are still with the device.
+ */
+const HELD_BACK_BYTES = 16 * KIB;
 
 /** One client from the greeting to the end: the only place that touches the socket. */
 export class Connection {
@@ -139,7 +146,7 @@ export class Connection {
     const isFull =
       this.#transmission === undefined
         ? this.#negotiation.state === 'export' && this.#input.lengthBytes > this.#setup.limits.optionBytesMax
-        : this.#transmission.isBlocked;
+        : this.#transmission.isBlocked && this.#input.lengthBytes > HELD_BACK_BYTES;
     const isHeldBack = isFull && this.#status < Status.Ending;
     if (isHeldBack === this.#isHeldBack) return;
     this.#isHeldBack = isHeldBack;

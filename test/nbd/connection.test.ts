@@ -168,6 +168,72 @@ t.test('a client that has said all still gets its replies', async (t) => {
   await connection.closed;
 });
 
+t.test('[nbd: NBD_CMD_CACHE] prefetches are bounded, and leave room for reads beside them', async (t) => {
+  const device = new SlowDevice(2 ** 40);
+  const { client } = await openClient(t, { devices: { disk: device } });
+  await client.go();
+  client.send({ type: CMD.CACHE, length: 2 ** 32 - 1 }, { type: CMD.READ, length: 512, cookie: 1n });
+  await settle();
+  t.equal(device.waiting.length, 2, 'a read passes a large one');
+  device.take().resolve();
+  t.match(await client.readSimple(), { error: 0 });
+  device.take().resolve();
+  t.match(await client.readSimple(512), { error: 0 });
+  client.send(...Array.from({ length: 100 }, () => ({ type: CMD.CACHE, length: 64 * 2 ** 20 })));
+  await settle();
+  t.equal(device.waiting.length, 16);
+  for (let done = 0; done < 100; done += 1) {
+    device.take().resolve();
+    t.match(await client.readSimple(), { error: 0 });
+    await settle();
+    t.ok(device.waiting.length <= 16);
+  }
+});
+
+t.test('[nbd: NBD_CMD_CACHE; nbd-rule 38] a prefetch ends with the client that asked for it', async (t) => {
+  const device = new SlowDevice(2 ** 40);
+  const { client, connection, exports, log } = await openClient(t, { devices: { disk: device } });
+  await client.go();
+  client.send(...Array.from({ length: 100 }, () => ({ type: CMD.CACHE, length: 2 ** 32 - 1 })));
+  await settle();
+  const begun = device.waiting.splice(0);
+  t.equal(begun.length, 16);
+  t.notOk(begun.some(({ signal }) => signal?.aborted === true));
+  client.stream.end();
+  await settle();
+  t.ok(begun.every(({ signal }) => signal?.aborted === true));
+  for (const request of begun) request.reject(request.signal?.reason);
+  for (let answered = 0; answered < 100; answered += 1) t.match(await client.readSimple(), { error: 0 });
+  await client.ended;
+  await connection.closed;
+  t.equal(device.waiting.length, 0, 'the others were not begun');
+  t.equal(exports.leaseCount, 0);
+  t.strictSame(log.at('warn'), [], 'giving up is not worth a warning');
+});
+
+t.test('[nbd-rule 35] drain does not wait for a prefetch', async (t) => {
+  const device = new SlowDevice(2 ** 40);
+  const { client, connection } = await openClient(t, { devices: { disk: device } });
+  await client.go();
+  client.send({ type: CMD.CACHE, length: 2 ** 32 - 1 });
+  await settle();
+  connection.drain();
+  const request = device.take();
+  request.reject(request.signal?.reason);
+  t.match(await client.readSimple(), { error: 0 });
+  await client.ended;
+});
+
+t.test('a prefetch that fails by itself is an error', async (t) => {
+  const device = new SlowDevice();
+  const { client } = await openClient(t, { devices: { disk: device } });
+  await client.go();
+  client.send({ type: CMD.CACHE, length: 512 });
+  await settle();
+  device.take().reject(new DeviceError('EIO', 'no answer'));
+  t.match(await client.readSimple(), { error: ERR.EIO });
+});
+
 t.test('a client that hangs up in the midst of a payload is forgotten', async (t) => {
   const { client, connection, exports } = await openClient(t);
   await client.go();

@@ -43,7 +43,7 @@ export class TlsUpgrader {
       this.#idle = [];
       this.#idleGeneration = generation;
     }
-    return this.#idle.pop() ?? createServer({ ...this.#credentials.options, allowHalfOpen: true });
+    return this.#idle.pop() ?? createServer({ ...this.#credentials.options });
   }
 
   #giveServer(server: Server, generation: number): void {
@@ -51,12 +51,25 @@ export class TlsUpgrader {
   }
 }
 
-function handshake(server: Server, socket: Socket): Promise<TLSSocket> {
-  return new Promise((resolve, reject) => {
-    server.once('secureConnection', resolve);
-    server.once('tlsClientError', reject);
-    // A socket that is gone before it has begun would never be heard of again.
-    if (socket.destroyed) reject(new Error('the client hung up'));
-    else server.emit('connection', socket);
-  });
+async function handshake(server: Server, socket: Socket): Promise<TLSSocket> {
+  let hungUp = (): void => undefined;
+  try {
+    const secure = await new Promise<TLSSocket>((resolve, reject) => {
+      server.once('secureConnection', resolve);
+      server.once('tlsClientError', reject);
+      hungUp = () => reject(new Error('the client hung up'));
+      // A client that hangs up its side has no more to say, and its handshake will never end. The encrypted socket
+      // takes this over from the plain one, which is heard of only until then.
+      socket.allowHalfOpen = false;
+      socket.once('end', hungUp);
+      // A socket that is gone before it has begun would never be heard of again.
+      if (socket.destroyed || socket.readableEnded) hungUp();
+      else server.emit('connection', socket);
+    });
+    // From here on a client that has said all it wants to say still gets its replies.
+    secure.allowHalfOpen = true;
+    return secure;
+  } finally {
+    socket.off('end', hungUp);
+  }
 }

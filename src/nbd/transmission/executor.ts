@@ -27,6 +27,8 @@ export interface ExecutorSetup {
   readonly extentsMax: number;
   /** Aborts when the connection is gone. */
   readonly signal: AbortSignal;
+  /** Aborts when nobody is going to read what a CACHE fetches: no later than `signal`. */
+  readonly prefetchSignal: AbortSignal;
   readonly failures: FailureLog;
 }
 
@@ -147,11 +149,20 @@ export class Executor {
         assert(device.zero !== undefined, 'WRITE_ZEROES was not offered');
         return device.zero(offset, lengthBytes, zeroOptions(request, options));
       case Command.Cache:
-        assert(device.cache !== undefined, 'CACHE was not offered');
-        return device.cache(offset, lengthBytes, options);
+        return this.#prefetch(offset, lengthBytes);
       default:
         assert(false, `a request of type ${request.type} was let through`);
     }
+  }
+
+  /** [nbd: NBD_CMD_CACHE] A server may do nothing for it, and that is a success: so is one that is given up. */
+  #prefetch(offset: number, lengthBytes: number): void | Promise<void> {
+    const { prefetchSignal: signal } = this.#setup;
+    if (signal.aborted) return;
+    assert(this.#device.cache !== undefined, 'CACHE was not offered');
+    return this.#device.cache(offset, lengthBytes, { signal })?.then(undefined, (error: unknown) => {
+      if (!signal.aborted) throw error;
+    });
   }
 
   async #finish<T>(

@@ -1,9 +1,17 @@
+import { MIB } from '../../util/units.js';
 import type { RequestHeader } from '../codec/request-header.js';
 import type { NbdLimits } from '../limits.js';
 import { Command } from '../transmission-constants.js';
 
 /** About what an extent takes while an answer is put together, in bytes. */
 const EXTENT_BYTES = 64;
+
+/**
+ * What a CACHE is counted as at most, in bytes: what it fetches lies in the device's own cache, and what is on the way
+ * there is bounded by the device, but each costs a queue of its own. So 16 of them fit in the default of
+ * `bytesInFlightMax`, and one of a whole disk leaves room for reads beside it.
+ */
+const CACHE_BYTES_MAX = 4 * MIB;
 
 /** The requests of one client that are with the device, and the room that is left for more. */
 export class InFlight {
@@ -60,6 +68,8 @@ export class InFlight {
       case Command.Read:
       case Command.Write:
         return Math.min(header.lengthBytes, this.#limits.payloadBytesMax);
+      case Command.Cache:
+        return Math.min(header.lengthBytes, CACHE_BYTES_MAX);
       case Command.BlockStatus:
         return this.#contextCount * this.#limits.extentsMax * EXTENT_BYTES;
       default:

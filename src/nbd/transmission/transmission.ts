@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Writable } from 'node:stream';
 import type { BlockDevice } from '../../device/block-device.js';
 import type { Clock } from '../../util/clock.js';
@@ -51,6 +52,8 @@ export class Transmission {
   readonly #executor: Executor;
   readonly #rules: RequestRules;
   readonly #contexts: readonly StatusContext[];
+  /** Ends what CACHE has begun. */
+  readonly #prefetch = new AbortController();
   #isBlocked = false;
   /** No further requests are read: DISC was received, or the last one has been. */
   #isEnding = false;
@@ -63,6 +66,8 @@ export class Transmission {
     const { device, limits, agreed, signal } = setup;
     const isExtended = agreed.replyStyle === ReplyStyle.Extended;
     this.#setup = setup;
+    setMaxListeners(0, this.#prefetch.signal);
+    signal.addEventListener('abort', () => this.#prefetch.abort(signal.reason), { once: true });
     this.#form = FORMS[agreed.replyStyle];
     this.#contexts = statusContextsOf(device, agreed);
     this.#inFlight = new InFlight(limits, this.#contexts.length);
@@ -73,6 +78,7 @@ export class Transmission {
       writer: this.#writer,
       extentsMax: limits.extentsMax,
       signal,
+      prefetchSignal: this.#prefetch.signal,
       failures: new FailureLog(setup.logger, setup.clock),
     });
     this.#rules = {
@@ -127,15 +133,20 @@ export class Transmission {
     this.#endIfNothingFollows();
   }
 
-  /** Nothing more will arrive: what has is answered, as long as the client listens. */
+  /**
+   * Nothing more will arrive: what has is answered, as long as the client listens. It is not going to read what it has
+   * asked to prefetch, and may well be gone altogether: that looks the same until a reply is sent. [nbd-rule 38]
+   */
   endOfInput(): void {
     this.#hasInputEnded = true;
+    this.#prefetch.abort(new Error('the client has hung up'));
     this.#endIfNothingFollows();
   }
 
   /** Finishes what is in progress; new requests get ESHUTDOWN until then. [nbd-rule 35] */
   shutDown(): void {
     this.#isShuttingDown = true;
+    this.#prefetch.abort(new Error('the server is shutting down'));
     this.#intake.refuseAll();
     this.#finishIfIdle();
   }

@@ -8,6 +8,7 @@ import { MemoryDevice } from '../../../src/device/memory-device.js';
 import { NbdServer, type NbdServerOptions } from '../../../src/nbd/server.js';
 import { TlsCredentials, type TlsFiles } from '../../../src/nbd/tls/tls-credentials.js';
 import { EnvironmentError } from '../../../src/util/errors.js';
+import { ManualClock } from '../../fixtures/manual-clock.js';
 import { CMD, contextData, infoData, OPT, optionBytes, REP } from '../../fixtures/nbd-bytes.js';
 import { FixedExports } from '../../fixtures/nbd-connection.js';
 import { RawNbdClient } from '../../fixtures/nbd-raw-client.js';
@@ -256,5 +257,33 @@ t.test(
     );
     while (server.connectionCount > 0) await new Promise((resolve) => setImmediate(resolve));
     t.equal(await goOver(path, TRUST), REP.ACK, 'and others are served');
+  },
+);
+
+t.test(
+  '[nbd-rule 19] a client that hangs up its side within the handshake of TLS is gone at once',
+  async (t) => {
+    const credentials = await TlsCredentials.load(SERVER);
+    // No clock is turned: only the ends of the clients can end this.
+    const clock = new ManualClock();
+    const { path, server } = await serve(t, { clock, tls: { mode: 'require', credentials } });
+    // The first bytes of a message of the handshake that announces 512 of them.
+    const beginning = Buffer.from([22, 3, 1, 2, 0, 1]);
+    const afterAll = await startTls(path);
+    afterAll.end();
+    const afterSome = await startTls(path);
+    afterSome.end(beginning);
+    const later = await startTls(path);
+    later.write(beginning, () => setImmediate(() => later.end()));
+    const withTheOption = connect(path);
+    const client = await RawNbdClient.greet(withTheOption);
+    client.stream.end(optionBytes(OPT.STARTTLS));
+    while (server.connectionCount > 0) await new Promise((resolve) => setImmediate(resolve));
+    for (const socket of [afterAll, afterSome, later, withTheOption]) socket.destroy();
+    const last = await encrypt(await startTls(path), TRUST);
+    await last.go('disk');
+    last.send({ type: CMD.READ, length: 100_000 });
+    last.stream.end();
+    t.match(await last.readSimple(100_000), { error: 0 }, 'and later on a last reply is still sent');
   },
 );
