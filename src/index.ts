@@ -37,7 +37,26 @@ export { TlsCredentials, type TlsFiles } from './nbd/tls/tls-credentials.js';
 // The server that `snapnbd serve` runs, out of a program.
 export { startServer, type RunningServer, type ServerSurroundings } from './app/server-start.js';
 export { parseExportSpec, type ExportSource, type ExportSpec } from './app/export-spec.js';
-export type { ApiSettings, ListenSettings, ServeSettings, TlsSettings } from './app/settings.js';
+export type {
+  ApiSettings,
+  Durability,
+  ExpressedWishes,
+  ForkSettings,
+  ListenSettings,
+  ServeSettings,
+  TlsSettings,
+} from './app/settings.js';
+
+// What `snapnbd commit`, `forks` and `discard` do.
+export {
+  commitFork,
+  discardFork,
+  listForks,
+  type CommitProgress,
+  type CommitResult,
+  type CommitTask,
+  type ForkStatus,
+} from './app/committing.js';
 
 // What these say about time, logs and errors.
 export { systemClock, type Clock, type Timer } from './util/clock.js';

@@ -7,11 +7,12 @@ import type { CommitResult } from '../writer/fork.js';
 import { connectApi } from './api-connection.js';
 import { sendCommand } from './fork-control.js';
 import { forkFoldersOf, openFork } from './fork-opening.js';
-import type { ApiSettings, ForkSettings } from './settings.js';
+import type { ApiSettings, ExpressedWishes, ForkSettings } from './settings.js';
 
 export { createLogWriter } from './log-writer.js';
 export { discardFork, listForks } from './fork-keeping.js';
 export type { CommitProgress } from '../writer/commit.js';
+export type { CommitResult } from '../writer/fork.js';
 export type { ForkStatus } from '../writer/fork-status.js';
 
 /** Blocks of the base are needed once, where a block was written in part. */
@@ -22,8 +23,7 @@ export interface CommitTask {
   readonly name: string;
   readonly api: ApiSettings;
   readonly forks: ForkSettings;
-  readonly description: string | undefined;
-  readonly tags: Readonly<Record<string, string>> | undefined;
+  readonly wishes: ExpressedWishes;
   /** Also when clients are connected. */
   readonly live: boolean;
   readonly noWait: boolean;
@@ -37,15 +37,9 @@ export interface CommitTask {
  * @throws {UsageError} when there is no such fork; {EnvironmentError}, {CommitError}, {EbsError}.
  */
 export async function commitFork(task: CommitTask): Promise<CommitResult> {
-  const { name, forks, logger, onProgress, description, tags, live, noWait } = task;
+  const { name, forks, logger, onProgress, wishes, live, noWait } = task;
   const path = await forkFoldersOf(forks).require(name);
-  const request = {
-    command: 'commit',
-    description: description ?? null,
-    tags: tags ?? null,
-    live,
-    noWait,
-  } as const;
+  const request = { command: 'commit', wishes, live, noWait } as const;
   const served = await sendCommand(path, request, onProgress);
   if (served !== undefined) return served;
   const connection = await connectApi(task.api, { logger, clock: systemClock });
@@ -54,7 +48,7 @@ export async function commitFork(task: CommitTask): Promise<CommitResult> {
     const context = { connection, cache, logger, clock: systemClock, forks };
     const owned = await openFork(name, undefined, 'snapnbd commit', context);
     try {
-      return await owned.fork.commit({ description, tags, noWait, onProgress });
+      return await owned.fork.commit({ ...wishes, noWait, onProgress });
     } finally {
       await owned.close();
     }

@@ -5,6 +5,7 @@ import { createInterface } from 'node:readline';
 import { messageOf, SnapnbdError, systemCodeOf } from '../util/errors.js';
 import type { CommitProgress } from '../writer/commit.js';
 import type { CommitResult } from '../writer/fork.js';
+import type { ExpressedWishes } from '../writer/fork-facts.js';
 
 const SOCKET_NAME = 'control.sock';
 /** The bound of the system on the path of a socket, the NUL aside. */
@@ -15,8 +16,7 @@ const REQUEST_BYTES_MAX = 256 * 1024;
 /** What `snapnbd commit` asks of the server that has the fork. */
 export interface ControlRequest {
   readonly command: 'commit';
-  readonly description: string | null;
-  readonly tags: Readonly<Record<string, string>> | null;
+  readonly wishes: ExpressedWishes;
   readonly live: boolean;
   readonly noWait: boolean;
 }

@@ -57,13 +57,8 @@ class ServedFork {
   async start(commitEveryMs: number | undefined): Promise<void> {
     const { fork, path } = this.#owned;
     this.#control = await listenForCommands(path, (request, onProgress) => {
-      const { description, tags, live, noWait } = request;
-      return this.#commit(live, {
-        onProgress,
-        noWait,
-        ...(description === null ? {} : { description }),
-        ...(tags === null ? {} : { tags }),
-      });
+      const { wishes, live, noWait } = request;
+      return this.#commit(live, { ...wishes, onProgress, noWait });
     });
     if (fork.isCommitting) this.#commitUnasked('finishing a commit that broke off');
     if (commitEveryMs !== undefined) this.#schedule(commitEveryMs);

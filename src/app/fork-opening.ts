@@ -124,6 +124,7 @@ function optionsOf(
     durability: forks.durability,
     stageLimitBytes: forks.stageLimitBytes,
     putsQuietBlocks: context.putsQuietBlocks ?? false,
+    wishes: forks.wishes,
   };
 }
 
@@ -150,14 +151,15 @@ async function create(
     source.kind === 'blank'
       ? new MemoryDevice(source.sizeBytes)
       : await openBase(source.snapshotId, name, context);
+  const encryption = context.forks.wishes?.encryption ?? null;
   const origin: ForkOrigin = {
     version: JOURNAL_VERSION,
     name,
     sizeBytes: base.sizeBytes,
     originSnapshotId: source.kind === 'blank' ? null : source.snapshotId,
     createdMs: context.clock.dateMs(),
-    encrypted: false,
-    kmsKeyArn: null,
+    encrypted: source.kind === 'blank' && encryption !== null,
+    kmsKeyArn: encryption?.kmsKeyArn ?? null,
   };
   try {
     return await Fork.create(options, origin, base);

@@ -2,6 +2,7 @@ import type { ListenAddress } from '../nbd/listen/listen-address.js';
 import type { TlsFiles } from '../nbd/tls/tls-credentials.js';
 import { MIB } from '../util/units.js';
 import type { Durability } from '../writer/fork.js';
+import type { ExpressedWishes } from '../writer/fork-facts.js';
 import type { ExportSpec } from './export-spec.js';
 
 /** Which EBS is spoken to, and how patiently. */
@@ -44,6 +45,7 @@ export interface ListenSettings {
 }
 
 export type { Durability } from '../writer/fork.js';
+export type { ExpressedWishes } from '../writer/fork-facts.js';
 
 /** How disks that can be written are staged and committed. */
 export interface ForkSettings {
@@ -59,6 +61,8 @@ export interface ForkSettings {
   readonly commitsOnDisconnect?: boolean;
   /** Commit again and again, so many milliseconds apart. Default: only when asked to. */
   readonly commitEveryMs?: number;
+  /** Of each snapshot, unless a commit asks for something else. Default: no description, no tags, not encrypted. */
+  readonly wishes?: ExpressedWishes;
 }
 
 /** All that `snapnbd serve` can be told. */

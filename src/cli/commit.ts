@@ -1,33 +1,25 @@
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 import type { CommitProgress } from '../app/committing.js';
-import { UsageError } from '../util/errors.js';
 import type { ApiOptions } from './api-options.js';
 import { addApiOptions, apiSettingsOf } from './api-options.js';
 import { addPutRateOption, addStateOptions, stateSettingsOf, type StateOptions } from './fork-options.js';
 import { StatusLine } from './status-line.js';
+import { addWishOptions, wishesOf, type WishOptions } from './wish-options.js';
 
-interface CommitOptions extends ApiOptions, StateOptions {
-  readonly description?: string;
-  readonly tag?: Readonly<Record<string, string>>;
+interface CommitOptions extends ApiOptions, StateOptions, WishOptions {
   readonly wait: boolean;
   readonly live?: true;
   readonly putRate?: number;
 }
-
-/** The bounds of the service. [ebs: StartSnapshot] */
-const DESCRIPTION_LENGTH_MAX = 255;
-const TAGS_MAX = 50;
 
 /** `snapnbd commit`: makes a snapshot of a disk that was written. */
 export function commitCommand(): Command {
   const command = new Command('commit')
     .description('make a snapshot of a fork, or finish one that broke off; print its id')
     .argument('<NAME>', 'of the export, as in NAME=fork:snap-ID')
-    .addOption(new Option('--description <TEXT>', 'of the snapshot').argParser(parseDescription))
-    .addOption(new Option('--tag <KEY=VALUE>', 'of the snapshot; repeatable').argParser(parseTag))
     .option('--no-wait', 'return when AWS has accepted the snapshot, before it can be read')
-    .option('--live', 'also while clients are connected: the disk as it is now');
-  return addApiOptions(addPutRateOption(addStateOptions(command)))
+    .option('--live', 'also while clients are connected: the disk as it was last flushed');
+  return addApiOptions(addPutRateOption(addStateOptions(addWishOptions(command))))
     .addHelpText('after', EXAMPLES)
     .action(run);
 }
@@ -51,8 +43,7 @@ async function run(name: string, options: CommitOptions): Promise<void> {
       ...stateSettingsOf(options),
       ...(options.putRate === undefined ? {} : { putsPerSecond: options.putRate }),
     },
-    description: options.description,
-    tags: options.tag,
+    wishes: wishesOf(options),
     live: options.live === true,
     noWait: !options.wait,
     logger,
@@ -74,26 +65,4 @@ function textOf({ step, snapshotId, putCount, dueCount }: CommitProgress, second
   const rate = putCount / Math.max(seconds, 0.001);
   const left = putCount === 0 ? '' : `, ${Math.ceil((dueCount - putCount) / rate)} s left`;
   return `${snapshotId}: ${putCount} of ${dueCount} blocks put, ${rate.toFixed(0)}/s${left}`;
-}
-
-function parseDescription(text: string): string {
-  if (text.length > DESCRIPTION_LENGTH_MAX) {
-    throw new UsageError(
-      `Cannot use a description of ${text.length} characters: AWS takes ${DESCRIPTION_LENGTH_MAX}.`,
-    );
-  }
-  return text;
-}
-
-function parseTag(
-  text: string,
-  earlier: Readonly<Record<string, string>> | undefined,
-): Readonly<Record<string, string>> {
-  const separator = text.indexOf('=');
-  if (separator < 1) throw new UsageError(`Cannot use "${text}" as --tag: write KEY=VALUE.`);
-  const tags = { ...earlier, [text.slice(0, separator)]: text.slice(separator + 1) };
-  if (Object.keys(tags).length > TAGS_MAX) {
-    throw new UsageError(`Cannot use more than ${TAGS_MAX} tags: AWS takes no more.`);
-  }
-  return tags;
 }

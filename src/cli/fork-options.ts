@@ -3,6 +3,7 @@ import { Option } from 'commander';
 import type { Durability, ForkSettings } from '../app/settings.js';
 import { UsageError } from '../util/errors.js';
 import { MIB, parseDurationMs, parseSizeBytes } from '../util/units.js';
+import { addWishOptions, wishesOf, type WishOptions } from './wish-options.js';
 
 /** Timers of Node.js end here. */
 const TIMER_MAX_MS = 2 ** 31 - 1;
@@ -31,7 +32,7 @@ export function addPutRateOption(command: Command): Command {
 }
 
 /** The options of `snapnbd serve` for disks that can be written. */
-export interface ForkServeOptions extends StateOptions {
+export interface ForkServeOptions extends StateOptions, WishOptions {
   readonly durability?: Durability;
   readonly putRate?: number;
   readonly stageLimit?: number;
@@ -41,7 +42,7 @@ export interface ForkServeOptions extends StateOptions {
 
 /** Adds the options of `snapnbd serve` for disks that can be written. */
 export function addForkServeOptions(command: Command): Command {
-  return addPutRateOption(addStateOptions(command))
+  return addWishOptions(addPutRateOption(addStateOptions(command)))
     .addOption(
       new Option(
         '--durability <WHERE>',
@@ -71,6 +72,7 @@ export function forkSettingsOf(options: ForkServeOptions): ForkSettings {
   const { durability, putRate, stageLimit, commitOn, commitEvery } = options;
   return {
     ...stateSettingsOf(options),
+    wishes: wishesOf(options),
     ...(durability === undefined ? {} : { durability }),
     ...(putRate === undefined ? {} : { putsPerSecond: putRate }),
     ...(stageLimit === undefined ? {} : { stageLimitBytes: stageLimit }),

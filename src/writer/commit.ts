@@ -7,6 +7,7 @@ import { assert } from '../util/assert.js';
 import { messageOf } from '../util/errors.js';
 import { costsNothing, dueBlockCount, dueBlocks } from './due-blocks.js';
 import type { ForkDevice } from './fork-device.js';
+import { joinWishes } from './fork-facts.js';
 import { RecordType } from './journal-record.js';
 import type { Layer } from './layer.js';
 import { putBlocks, type PutContext } from './block-putter.js';
@@ -67,7 +68,7 @@ export async function commitFrozen(
   const { store, logger } = context;
   const layer = store.state.frozen;
   assert(layer !== undefined, 'nothing is frozen');
-  const wishes = layer.wishes ?? { description: '', tags: {} };
+  const wishes = layer.wishes ?? joinWishes(store.state.origin);
   for (let attempt = 1; ; attempt += 1) {
     try {
       const pending = await ensureStarted(layer, wishes, context, signal);

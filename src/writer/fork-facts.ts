@@ -15,10 +15,43 @@ export interface ForkOrigin {
   readonly kmsKeyArn: string | null;
 }
 
+/** With which key a snapshot is encrypted; null: the account's default one. */
+export interface SnapshotEncryption {
+  readonly kmsKeyArn: string | null;
+}
+
 /** What a commit was asked to make. */
 export interface CommitWishes {
   readonly description: string;
   readonly tags: Readonly<Record<string, string>>;
+  /** Null: as the account does by default. Means nothing where there is a parent, whose encryption is inherited. */
+  readonly encryption: SnapshotEncryption | null;
+  /** After so long without a put AWS cancels the pending snapshot, from 10 to 4320. */
+  readonly timeoutMinutes: number;
+}
+
+/** Those of {@link CommitWishes} that were expressed. */
+export type ExpressedWishes = { readonly [Name in keyof CommitWishes]?: CommitWishes[Name] | undefined };
+
+/**
+ * Two days: each put sets it back, and a pending snapshot that nobody completes should not count against the account's
+ * hundred for ever. [ebs: Writing / Timeout, from 10 to 4320 minutes]
+ */
+export const TIMEOUT_MINUTES = 2880;
+
+/** All wishes, of which the first that was expressed counts. */
+export function joinWishes(origin: ForkOrigin, ...wishes: readonly ExpressedWishes[]): CommitWishes {
+  const first = <Name extends keyof CommitWishes>(name: Name): CommitWishes[Name] | undefined =>
+    wishes.find((each) => each[name] !== undefined)?.[name];
+  return {
+    description: first('description') ?? '',
+    tags: first('tags') ?? {},
+    // Whoever asks for encryption gets it.
+    encryption:
+      wishes.find(({ encryption }) => encryption !== undefined && encryption !== null)?.encryption ??
+      (origin.encrypted ? { kmsKeyArn: origin.kmsKeyArn } : null),
+    timeoutMinutes: first('timeoutMinutes') ?? TIMEOUT_MINUTES,
+  };
 }
 
 /** The snapshot that a layer is put into. */

@@ -1,6 +1,6 @@
 import { BLOCK_BYTES } from '../ebs/constants.js';
 import { assert } from '../util/assert.js';
-import { JOURNAL_VERSION, type ForkOrigin, type LastCommit } from './fork-facts.js';
+import { joinWishes, JOURNAL_VERSION, type ForkOrigin, type LastCommit } from './fork-facts.js';
 import { RecordType, type JournalRecord } from './journal-record.js';
 import { Layer } from './layer.js';
 import { PutState } from './put-table.js';
@@ -124,7 +124,7 @@ export class ForkState {
     if (this.#active !== undefined && record.layerId <= this.#active.id) return;
     if (this.#frozen !== undefined) throw new RangeError('a third layer');
     this.#frozen = this.#active;
-    if (this.#frozen !== undefined) this.#frozen.wishes = record.wishes ?? { description: '', tags: {} };
+    if (this.#frozen !== undefined) this.#frozen.wishes = record.wishes ?? joinWishes(this.origin);
     this.#active = new Layer(record.layerId, this.origin.sizeBytes);
   }
 }

@@ -7,10 +7,11 @@ import { messageOf } from '../util/errors.js';
 import type { Logger } from '../util/logger.js';
 import { BackgroundPuts } from './background-puts.js';
 import { commitFrozen, type CommitProgress } from './commit.js';
-import type { CommitWishes, ForkOrigin } from './fork-facts.js';
+import { joinWishes, type CommitWishes, type ExpressedWishes, type ForkOrigin } from './fork-facts.js';
 import { ForkDevice } from './fork-device.js';
 import { ForkStore, type ForkStoreOptions } from './fork-store.js';
 import { PutPacer } from './put-pacer.js';
+import { CommitError } from './staging-error.js';
 
 /** When a flush is answered. */
 export const Durability = {
@@ -39,13 +40,12 @@ export interface ForkOptions extends ForkStoreOptions {
   readonly durability?: Durability | undefined;
   /** Puts blocks that have been quiet for a minute. Default: false. */
   readonly putsQuietBlocks?: boolean;
+  /** Of each snapshot, unless a commit asks for something else. Default: no description, no tags, not encrypted. */
+  readonly wishes?: ExpressedWishes | undefined;
 }
 
-/** What a commit is asked for. */
-export interface CommitRequest {
-  /** Default: that of the pending snapshot, if one was begun, else none. */
-  readonly description?: string | undefined;
-  readonly tags?: Readonly<Record<string, string>> | undefined;
+/** What a commit is asked for. Wishes by default: those of the pending snapshot, if one was begun, else the fork's. */
+export interface CommitRequest extends ExpressedWishes {
   readonly onProgress?: ((progress: CommitProgress) => void) | undefined;
   /** Return as soon as the service has accepted the snapshot; the rest goes on. Default: false. */
   readonly noWait?: boolean | undefined;
@@ -77,7 +77,7 @@ export class Fork {
     this.#pacer = new PutPacer(options.clock, options.putsPerSecond ?? Number.POSITIVE_INFINITY);
     this.#background = new BackgroundPuts({
       ...this.#context,
-      wishes: { description: '', tags: {} },
+      wishes: joinWishes(store.state.origin, options.wishes ?? {}),
       quietMs: QUIET_MS,
     });
     const isRemote = options.durability === Durability.Remote;
@@ -171,6 +171,12 @@ export class Fork {
         if (state.active.isEmpty && baseSnapshotId !== undefined) {
           return { snapshotId: baseSnapshotId, isNew: false, wasResumed };
         }
+        // [ebs: Writing] A parent with an encryption of one's own: 400.
+        if (baseSnapshotId !== undefined && (request.encryption ?? null) !== null) {
+          throw new CommitError(
+            `Cannot encrypt the snapshot: it has a parent, ${baseSnapshotId}, and inherits its encryption and key.`,
+          );
+        }
         await this.device.freeze(this.#wishesOf(request));
       }
       const context = { ...this.#context, onProgress: request.onProgress ?? ((): void => undefined) };
@@ -181,9 +187,9 @@ export class Fork {
     }
   }
 
-  #wishesOf({ description, tags }: CommitRequest): CommitWishes {
-    const { pending } = this.store.state.active;
-    return { description: description ?? pending?.description ?? '', tags: tags ?? pending?.tags ?? {} };
+  #wishesOf(request: CommitRequest): CommitWishes {
+    const { active, origin } = this.store.state;
+    return joinWishes(origin, request, active.pending ?? {}, this.#options.wishes ?? {});
   }
 
   get #context(): {

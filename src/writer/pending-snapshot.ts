@@ -4,16 +4,10 @@ import type { Clock } from '../util/clock.js';
 import type { Logger } from '../util/logger.js';
 import { EbsErrorKind, isEbsError } from '../ebs/errors.js';
 import { SnapshotStatus, type SnapshotApi } from '../ebs/snapshot-api.js';
-import type { CommitWishes, PendingSnapshot } from './fork-facts.js';
+import type { CommitWishes, PendingSnapshot, SnapshotEncryption } from './fork-facts.js';
 import type { ForkStore } from './fork-store.js';
 import type { Layer } from './layer.js';
 import { CommitError } from './staging-error.js';
-
-/**
- * Two days: each put sets it back, and a pending snapshot that nobody completes should not count against the account's
- * hundred for ever. [ebs: Writing / Timeout, from 10 to 4320 minutes]
- */
-const TIMEOUT_MINUTES = 2880;
 
 /** [ebs: Writing] The first calls after StartSnapshot can get 404 for up to two minutes. */
 const GRACE_MS = 120_000;
@@ -60,12 +54,12 @@ export async function ensureStarted(
     {
       clientToken: pending.clientToken,
       volumeSizeGib: origin.sizeBytes / GIB,
-      timeoutMinutes: TIMEOUT_MINUTES,
+      timeoutMinutes: pending.timeoutMinutes,
       ...(pending.description === '' ? {} : { description: pending.description }),
       ...(Object.keys(pending.tags).length === 0 ? {} : { tags: pending.tags }),
       // [ebs: Writing] A child inherits its parent's key, and may not name one.
       ...(pending.parentSnapshotId === null
-        ? encryptionOf(origin)
+        ? encryptionOf(pending)
         : { parentSnapshotId: pending.parentSnapshotId }),
     },
     { signal },
@@ -89,14 +83,14 @@ export async function ensureStarted(
 
 /** Durably forgets the pending snapshot of a layer and everything that was put to it. */
 export async function renew(layer: Layer, wishes: CommitWishes, store: ForkStore): Promise<void> {
-  const { origin, baseSnapshotId } = store.state;
+  const parentSnapshotId = store.state.baseSnapshotId ?? null;
   await store.setPending(layer.id, {
     ...wishes,
     clientToken: randomUUID(),
-    parentSnapshotId: baseSnapshotId ?? null,
+    parentSnapshotId,
     snapshotId: null,
     startedMs: 0,
-    encrypted: origin.encrypted,
+    encrypted: parentSnapshotId === null && wishes.encryption !== null,
     completing: null,
   });
 }
@@ -113,12 +107,14 @@ export async function callPending<T>(
   signal: AbortSignal,
   call: () => Promise<T>,
 ): Promise<T> {
+  const beginMs = clock.nowMs();
   for (;;) {
     try {
       return await call();
     } catch (error) {
       if (!isEbsError(error, EbsErrorKind.NotFound)) throw error;
-      if (clock.dateMs() - pending.startedMs >= GRACE_MS) {
+      // The second bound is for a clock that was set back.
+      if (clock.dateMs() - pending.startedMs >= GRACE_MS || clock.nowMs() - beginMs >= GRACE_MS) {
         throw new SnapshotLostError(
           `AWS no longer knows the pending snapshot ${pending.snapshotId}: it was cancelled or deleted`,
           { cause: error },
@@ -136,14 +132,17 @@ function isWished(pending: PendingSnapshot, wishes: CommitWishes): boolean {
     pending.completing !== null ||
     (pending.description === wishes.description &&
       names.length === Object.keys(pending.tags).length &&
-      names.every((name) => pending.tags[name] === wishes.tags[name]))
+      names.every((name) => pending.tags[name] === wishes.tags[name]) &&
+      (pending.parentSnapshotId !== null || isSameKey(pending.encryption, wishes.encryption)))
   );
 }
 
-function encryptionOf(origin: { readonly encrypted: boolean; readonly kmsKeyArn: string | null }): {
-  encrypted?: boolean;
-  kmsKeyArn?: string;
-} {
-  if (!origin.encrypted) return {};
-  return { encrypted: true, ...(origin.kmsKeyArn === null ? {} : { kmsKeyArn: origin.kmsKeyArn }) };
+function isSameKey(one: SnapshotEncryption | null, other: SnapshotEncryption | null): boolean {
+  return one === null || other === null ? one === other : one.kmsKeyArn === other.kmsKeyArn;
+}
+
+function encryptionOf({ encryption }: CommitWishes): { encrypted?: boolean; kmsKeyArn?: string } {
+  if (encryption === null) return {};
+  const { kmsKeyArn } = encryption;
+  return { encrypted: true, ...(kmsKeyArn === null ? {} : { kmsKeyArn }) };
 }

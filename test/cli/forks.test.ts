@@ -60,6 +60,7 @@ t.test('mistakes are a line each', async (t) => {
     [['serve', 'd=blank:1500MiB', ...options], 2, /whole number of GiB/],
     [['serve', 'd=fork:snap-12', ...options], 2, /as a snapshot id/],
     [['commit', 'd', '--tag', 'x', ...options], 2, /KEY=VALUE/],
+    [['commit', 'd', '--snapshot-timeout', '5m', ...options], 2, /10m to 3d/],
     [['commit', 'd', '--description', 'x'.repeat(256), ...options], 2, /256 characters/],
     [['serve', 'd=blank:1GiB', '--put-rate', '0', ...options], 2, /above 0/],
     [['serve', 'd=blank:1GiB', '--stage-limit', '1', ...options], 2, /at least 1MiB/],

@@ -131,6 +131,36 @@ t.test(
   },
 );
 
+t.test('[ebs: StartSnapshot] starts what was wished for, and the same when it asks again', async (t) => {
+  const ebs = new FakeEbs();
+  const folder = new ForgetfulFolder();
+  const wishes = { description: 'd', encryption: { kmsKeyArn: 'arn:aws:kms:x' }, timeoutMinutes: 30 };
+  let fork = await blankFork(ebs, folder, { wishes });
+  await fork.device.write(0, Buffer.alloc(512, 1));
+  ebs.after = () => {
+    throw new Error('the answer is lost');
+  };
+  await t.rejects(fork.commit({ tags: { a: 'b' } }), /the answer is lost/);
+  ebs.after = () => undefined;
+  await fork.close();
+  fork = await Fork.open(optionsOf(ebs, folder, { wishes: { timeoutMinutes: 60 } }));
+  const { snapshotId } = await fork.commit({ description: 'too late' });
+  const encrypted = { encrypted: true, kmsKeyArn: 'arn:aws:kms:x' };
+  t.match(
+    [...ebs.snapshots.values()].map(({ request }) => request),
+    [{ description: 'd', tags: { a: 'b' }, timeoutMinutes: 30, ...encrypted }],
+  );
+  await fork.device.write(0, Buffer.alloc(512, 2));
+  await t.rejects(fork.commit({ encryption: { kmsKeyArn: null } }), {
+    name: 'CommitError',
+    message: /inherits/,
+  });
+  const next = await fork.commit();
+  const request = ebs.snapshots.get(next.snapshotId)?.request;
+  t.match(request, { parentSnapshotId: snapshotId, timeoutMinutes: 60 });
+  t.notOk('encrypted' in (request ?? {}), 'a child inherits');
+});
+
 t.test('what is written during a commit goes into the next one', async (t) => {
   const ebs = new FakeEbs();
   const fork = await blankFork(ebs);

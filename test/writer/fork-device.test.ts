@@ -73,7 +73,7 @@ t.test('keeps the contract of devices', async (t) => {
       const device = await createFork(new ForgetfulFolder(), contents);
       for (let at = 0; at < SIZE; at += 12_800)
         device.write(at, contents.subarray(at, Math.min(SIZE, at + 1024)));
-      await device.freeze({ description: '', tags: {} });
+      await device.freeze({ description: '', tags: {}, encryption: null, timeoutMinutes: 60 });
       return device;
     };
     await testDeviceContract(t, { open, contents, borders: [512, 4096, BLOCK_BYTES] });
@@ -86,7 +86,7 @@ t.test('holds after a restart what it held', async (t) => {
   const device = await createFork(folder, contents);
   await device.write(1000, Buffer.from('hello'));
   await device.trim(BLOCK_BYTES, BLOCK_BYTES);
-  await device.freeze({ description: 'd', tags: {} });
+  await device.freeze({ description: 'd', tags: {}, encryption: null, timeoutMinutes: 60 });
   await device.write(700_000, Buffer.from('world'));
   const before = await contentsOf(device);
   await device.close();
@@ -160,9 +160,11 @@ t.test('after a power cut, flushed data is exact and unflushed data old or new b
           else pending.push(flush.catch(() => undefined));
           if (pending.length > 0) await Promise.all(pending.splice(0));
         } else if (random(6) === 0) {
-          await device.freeze({ description: '', tags: {} }).catch((error: unknown) => {
-            if (!String(error).includes('one commit')) throw error;
-          });
+          await device
+            .freeze({ description: '', tags: {}, encryption: null, timeoutMinutes: 60 })
+            .catch((error: unknown) => {
+              if (!String(error).includes('one commit')) throw error;
+            });
         }
       }
       folder = random(3) === 0 ? folder.afterKill() : folder.crash(random);

@@ -8,6 +8,8 @@ import { ForgetfulFolder } from '../fixtures/forgetful-folder.js';
 import { seededBytes } from '../fixtures/seeded.js';
 
 const PENDING = {
+  encryption: null,
+  timeoutMinutes: 60,
   clientToken: 'token',
   parentSnapshotId: null,
   snapshotId: 'snap-0123456789abcdef0',
@@ -45,7 +47,11 @@ t.test('[journal: records] are written and read as the table says', async (t) =>
     t.strictSame(plain(decoded!), plain(record));
   }
   const texts: readonly JournalRecord[] = [
-    { type: RecordType.Layer, layerId: 3, wishes: { description: 'd', tags: {} } },
+    {
+      type: RecordType.Layer,
+      layerId: 3,
+      wishes: { description: 'd', tags: {}, encryption: null, timeoutMinutes: 60 },
+    },
     { type: RecordType.Pending, layerId: 3, pending: PENDING },
     { type: RecordType.Committed, commit: { snapshotId: 'snap-1', dateMs: 4 } },
   ];
