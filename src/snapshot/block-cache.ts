@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { BLOCK_BYTES, BLOCKS_PER_GIB, VOLUME_SIZE_MAX_GIB } from '../ebs/constants.js';
 import { assert } from '../util/assert.js';
 import { MIB } from '../util/units.js';
+import { PrefetchShares } from './prefetch-shares.js';
 
 /** Stands for a block of zeros, so that zeros take no memory. */
 export const ZERO_BLOCK: unique symbol = Symbol('block of zeros');
@@ -26,10 +27,13 @@ export class BlockCache {
   readonly #blocks: LRUCache<number, CachedBlock> | undefined;
   readonly #ordinals = new Map<string, number>();
   readonly bytesMax: number;
+  /** Who may fetch how much ahead: half of the blocks, so that they are read before they are pushed out. */
+  readonly shares: PrefetchShares;
 
   /** @param bytesMax for the blocks; one that is larger is not kept, so below 512 KiB only zeros are. Default: 256 MiB. */
   constructor(bytesMax: number = DEFAULT_CACHE_BYTES_MAX) {
     this.bytesMax = Math.floor(bytesMax);
+    this.shares = new PrefetchShares(Math.floor(this.bytesMax / BLOCK_BYTES / 2));
     // To the library, no bound would mean that there is none.
     this.#blocks =
       this.bytesMax > 0 ? new LRUCache({ maxSize: this.bytesMax, sizeCalculation: costOf }) : undefined;

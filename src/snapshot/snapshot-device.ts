@@ -22,6 +22,7 @@ import { ZERO_BLOCK, type BlockCache, type CachedBlock, type SnapshotCache } fro
 import { BlockFetcher, type FetchCounts } from './block-fetcher.js';
 import { FailureLog } from './failure-log.js';
 import { blocksIn, prefetchBlocks } from './prefetch.js';
+import { ReadAhead } from './read-ahead.js';
 import { ReadPlan } from './read-plan.js';
 import { TokenMap } from './token-map.js';
 import { processTokenMemory, type TokenMemory } from './token-memory.js';
@@ -39,6 +40,8 @@ export interface SnapshotDeviceOptions {
   readonly listLimiter?: Limiter;
   /** What block tokens may take in memory. Default: one of 32 MiB for all devices that are given none. */
   readonly tokenMemory?: TokenMemory;
+  /** Whether blocks that a sequential reader will want are fetched before it asks. Default: true. */
+  readonly readsAhead?: boolean;
   /** Default: silent. */
   readonly logger?: Logger;
   /** Default: the real time. */
@@ -106,6 +109,7 @@ export class SnapshotDevice implements BlockDevice {
   readonly #cache: SnapshotCache;
   readonly #prefetchBlocksMax: number;
   readonly #allocation: AllocationMap;
+  readonly #readAhead: ReadAhead | undefined;
   readonly #failures: FailureLog;
   readonly #closing: AbortController;
 
@@ -122,6 +126,10 @@ export class SnapshotDevice implements BlockDevice {
     const { signal } = closing;
     const keep = (blockIndex: number, block: CachedBlock): void => this.#cache.set(blockIndex, block);
     this.#fetcher = new BlockFetcher({ api, snapshotId, tokens, limiter, clock, signal, keep });
+    if (options.readsAhead ?? true) {
+      const { shares } = cache;
+      this.#readAhead = new ReadAhead({ tokens, fetcher: this.#fetcher, cache: this.#cache, clock, shares });
+    }
   }
 
   get counts(): SnapshotDeviceCounts {
@@ -132,13 +140,19 @@ export class SnapshotDevice implements BlockDevice {
   read(offset: number, lengthBytes: number, options?: RequestOptions): ReadResult | Promise<ReadResult> {
     const blockIndex = Math.floor(offset / BLOCK_BYTES);
     const startInBlock = offset - blockIndex * BLOCK_BYTES;
-    if (lengthBytes > 0 && startInBlock + lengthBytes <= BLOCK_BYTES) {
-      const block = this.#atHand(blockIndex);
-      if (block !== undefined) return [chunkOf(block, startInBlock, lengthBytes)];
-    }
     if (lengthBytes === 0) return [];
+    if (startInBlock + lengthBytes <= BLOCK_BYTES) {
+      const block = this.#atHand(blockIndex);
+      if (block !== undefined) {
+        this.#readAhead?.note(offset, lengthBytes);
+        return [chunkOf(block, startInBlock, lengthBytes)];
+      }
+    }
     const plan = new ReadPlan(offset, lengthBytes, (index) => this.#atHand(index));
-    return plan.missingCount === 0 ? plan.result() : this.#readMissing(plan, options?.signal);
+    const result = plan.missingCount === 0 ? plan.result() : this.#readMissing(plan, options?.signal);
+    // After what is missing was asked for, which goes first.
+    this.#readAhead?.note(offset, lengthBytes);
+    return result;
   }
 
   /** For reads within one block; others go by {@link read}. [nbd: NBD_CMD_READ] */
@@ -148,6 +162,7 @@ export class SnapshotDevice implements BlockDevice {
     if (startInBlock + lengthBytes > BLOCK_BYTES) return ReadIntoResult.NotAtHand;
     const block = this.#atHand(blockIndex);
     if (block === undefined) return ReadIntoResult.NotAtHand;
+    this.#readAhead?.note(offset, lengthBytes);
     if (block === ZERO_BLOCK) return ReadIntoResult.Zeros;
     block.copy(target, targetStart, startInBlock, startInBlock + lengthBytes);
     return ReadIntoResult.Filled;
@@ -177,6 +192,7 @@ export class SnapshotDevice implements BlockDevice {
 
   /** Aborts what is under way, and lets go of the tokens. Cached blocks stay for others of the same snapshot. */
   close(): void {
+    this.#readAhead?.close();
     this.#closing.abort(CLOSED);
     this.#tokens.close();
   }
