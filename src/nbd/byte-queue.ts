@@ -91,6 +91,20 @@ export class ByteQueue {
     this.#headAt += left;
   }
 
+  /** Copies what is left of a chunk whose memory is going to be used again. */
+  keepCopyOf(chunk: Buffer): void {
+    if (this.#lengthBytes === 0) return;
+    const memory = chunk.buffer;
+    if (this.#head.buffer === memory) {
+      this.#head = Buffer.from(this.#head.subarray(this.#headAt));
+      this.#headAt = 0;
+    }
+    for (let index = this.#headIndex; index < this.#chunks.length; index += 1) {
+      const kept = this.#chunks[index];
+      if (kept?.buffer === memory) this.#chunks[index] = Buffer.from(kept);
+    }
+  }
+
   /** Drops everything. */
   clear(): void {
     this.#chunks = [];

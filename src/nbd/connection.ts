@@ -5,6 +5,7 @@ import { messageOf } from '../util/errors.js';
 import type { Timer } from '../util/clock.js';
 import { KIB } from '../util/units.js';
 import { ByteQueue } from './byte-queue.js';
+import { receiveFrom, type ByteReceiver } from './byte-source.js';
 import type { ConnectionSetup } from './connection-setup.js';
 import { ExportHolder } from './export-holder.js';
 import { ExportRefusedError, type ExportLease } from './export-table.js';
@@ -13,7 +14,7 @@ import { HandshakeTimer } from './handshake-timer.js';
 import { OptionReplyType } from './handshake-constants.js';
 import { Negotiation } from './negotiation/negotiation.js';
 import type { Agreement } from './negotiation/agreement.js';
-import type { NegotiationAction, Refusal } from './negotiation/session.js';
+import { TlsMode, type NegotiationAction, type Refusal } from './negotiation/session.js';
 import { ProtocolError } from './protocol-error.js';
 import { Transmission } from './transmission/transmission.js';
 
@@ -71,13 +72,15 @@ export class Connection {
 
   /** Greets the client and begins to listen to it. */
   start(): void {
+    // With TLS the bytes of the socket are those of TLS.
+    if (this.#setup.tlsMode === TlsMode.Off) this.#stream = receiveFrom(this.#stream, this.#receiver);
+    else this.#stream.on('data', this.#onData);
     this.#listenTo(this.#stream);
     this.#handshakeTimer.resume();
     this.#run(this.#negotiation.start());
   }
 
   #listenTo(stream: Duplex): void {
-    stream.on('data', this.#onData);
     stream.on('end', this.#onEnd);
     stream.on('error', this.#onError);
     stream.on('close', this.#onClose);
@@ -107,6 +110,24 @@ export class Connection {
     if (this.#status >= Status.Ending) return;
     this.#input.push(chunk);
     this.#advance();
+  };
+
+  readonly #receiver: ByteReceiver = {
+    received: (bytes) => {
+      if (this.#status >= Status.Ending) return false;
+      const transmission = this.#transmission;
+      this.#onData(bytes);
+      // What is negotiated may refer to what arrived.
+      if (transmission === undefined) return true;
+      this.#input.keepCopyOf(bytes);
+      return transmission.takeLentInput();
+    },
+    target: () => (this.#status >= Status.Ending ? undefined : this.#transmission?.payloadRoom),
+    targetFilled: (countBytes) => {
+      if (this.#status >= Status.Ending) return;
+      this.#transmission?.payloadFilled(countBytes);
+      this.#advance();
+    },
   };
 
   readonly #onEnd = (): void => {
@@ -194,6 +215,7 @@ export class Connection {
       plain.off('close', this.#onClose);
       this.#stream = stream;
       if (refusal !== undefined) this.#negotiation.refuseAll(refusal);
+      stream.on('data', this.#onData);
       this.#listenTo(stream);
       this.#negotiation.tlsStarted();
     } catch (error) {

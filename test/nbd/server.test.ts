@@ -11,6 +11,7 @@ import { ManualClock, settle } from '../fixtures/manual-clock.js';
 import { CMD, infoData, OPT, REP, requestBytes } from '../fixtures/nbd-bytes.js';
 import { FixedExports } from '../fixtures/nbd-connection.js';
 import { RawNbdClient } from '../fixtures/nbd-raw-client.js';
+import { seededNumbers } from '../fixtures/seeded.js';
 import { SlowDevice } from '../fixtures/slow-device.js';
 import { workFolder } from '../fixtures/work-folder.js';
 
@@ -170,6 +171,40 @@ t.test('[nbd-rule 39] a write within a block is whole for everybody, also while 
     if (!payload.equals(Buffer.alloc(3000, payload[0]))) torn += 1;
   }
   t.equal(torn, 0);
+});
+
+t.test('what a device works on stays as it came while more comes', async (t) => {
+  // Looks at the payload only when all of them have come.
+  const disk = new MemoryDevice(2 ** 26);
+  const count = 400;
+  const waiting: (() => void)[] = [];
+  const device: BlockDevice = {
+    sizeBytes: disk.sizeBytes,
+    read: (offset, lengthBytes) => disk.read(offset, lengthBytes),
+    write: async (offset, data) => {
+      await new Promise<void>((resolve) => {
+        waiting.push(resolve);
+      });
+      disk.write(offset, data);
+    },
+  };
+  const { open } = await serve(t, device, { limits: { requestsInFlightMax: count } });
+  const client = await open();
+  await client.go();
+  const random = seededNumbers('payloads that wait');
+  const payloads = Array.from({ length: count }, (_, index) =>
+    Buffer.alloc(random(4) === 0 ? 20_000 + random(100_000) : 1 + random(5000), index % 251),
+  );
+  let offset = 0;
+  for (const payload of payloads) {
+    client.send({ type: CMD.WRITE, offset, payload });
+    offset += payload.length;
+  }
+  await until(() => waiting.length === count);
+  for (const resume of waiting) resume();
+  for (const payload of payloads) t.equal((await client.readSimple()).error, 0, `${payload.length} bytes`);
+  client.send({ type: CMD.READ, offset: 0, length: offset });
+  t.ok((await client.readSimple(offset)).payload.equals(Buffer.concat(payloads)));
 });
 
 t.test('[nbd-rule 38] hang-ups at every point give back descriptors, places and memory', async (t) => {

@@ -20,6 +20,7 @@ export class RequestReader {
   /** Where the payload goes that is being received, and how much of it there is. */
   #target: Buffer | undefined;
   #filledBytes = 0;
+  #isPayloadView = false;
   /** Bytes of a payload that is not wanted. */
   #skipBytes = 0;
 
@@ -66,7 +67,8 @@ export class RequestReader {
    */
   takePayload(lengthBytes: number): Buffer | undefined {
     if (this.#target === undefined) {
-      if (this.#input.lengthBytes >= lengthBytes) return this.#input.take(lengthBytes);
+      this.#isPayloadView = this.#input.lengthBytes >= lengthBytes;
+      if (this.#isPayloadView) return this.#input.take(lengthBytes);
       this.#target = this.#payloads.take(lengthBytes);
       this.#filledBytes = 0;
     }
@@ -77,6 +79,21 @@ export class RequestReader {
     const payload = this.#target;
     this.#target = undefined;
     return payload;
+  }
+
+  /** The payload that was taken last is a view of what arrived. */
+  get isPayloadView(): boolean {
+    return this.#isPayloadView;
+  }
+
+  /** Where the rest of the payload belongs that is being received, if everything that arrived is used up. */
+  get payloadRoom(): Buffer | undefined {
+    return this.#input.lengthBytes > 0 ? undefined : this.#target?.subarray(this.#filledBytes);
+  }
+
+  /** So many bytes have arrived at the beginning of {@link payloadRoom}. */
+  payloadFilled(countBytes: number): void {
+    this.#filledBytes += countBytes;
   }
 
   /** Will have the next `lengthBytes` dropped by {@link skipPayload}. */

@@ -45,6 +45,7 @@ export interface TransmissionSetup {
 /** The transmission phase of one connection: requests out of the input, replies into the stream. */
 export class Transmission {
   readonly #setup: TransmissionSetup;
+  readonly #reader: RequestReader;
   readonly #intake: RequestIntake;
   readonly #inFlight: InFlight;
   readonly #writer: ReplyWriter;
@@ -61,6 +62,7 @@ export class Transmission {
   #hasInputEnded = false;
   #isShuttingDown = false;
   #isFlushScheduled = false;
+  #hasLentInput = false;
 
   constructor(setup: TransmissionSetup) {
     const { device, limits, agreed, signal } = setup;
@@ -88,19 +90,36 @@ export class Transmission {
       isExtended,
       hasContexts: this.#contexts.length > 0,
     };
-    const reader = new RequestReader(setup.input, setup.payloads, isExtended);
+    this.#reader = new RequestReader(setup.input, setup.payloads, isExtended);
     const handler = {
       hasRoomFor: (header: RequestHeader) => this.#inFlight.hasRoomFor(header, this.#writer.unsentBytes),
       execute: (header: RequestHeader, payload: Buffer) => this.#execute(header, payload),
       executeStatus: (header: RequestHeader, payload: Buffer) => this.#executeStatus(header, payload),
       refuse: (header: RequestHeader, error: WireError) => this.#refuse(header, error),
     };
-    this.#intake = new RequestIntake(reader, this.#rules, handler, limits.refusedPayloadBytesMax);
+    this.#intake = new RequestIntake(this.#reader, this.#rules, handler, limits.refusedPayloadBytesMax);
   }
 
   /** True while no request is started for want of room; what arrives then should be left with the system. */
   get isBlocked(): boolean {
     return this.#isBlocked;
+  }
+
+  /** Where the rest of the payload belongs that is being received, if everything that arrived is used up. */
+  get payloadRoom(): Buffer | undefined {
+    return this.#isEnding ? undefined : this.#reader.payloadRoom;
+  }
+
+  /** So many bytes have arrived at the beginning of {@link payloadRoom}. */
+  payloadFilled(countBytes: number): void {
+    this.#reader.payloadFilled(countBytes);
+  }
+
+  /** Whether the device works on views of what arrived since this was asked last. */
+  takeLentInput(): boolean {
+    const hasLentInput = this.#hasLentInput;
+    this.#hasLentInput = false;
+    return hasLentInput;
   }
 
   /** Requests received so far. */
@@ -184,6 +203,7 @@ export class Transmission {
       payloads.give(payload);
       return;
     }
+    if (payload.length > 0 && this.#reader.isPayloadView) this.#hasLentInput = true;
     const release = this.#inFlight.add(header);
     void pending.then(() => {
       release();

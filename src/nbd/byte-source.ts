@@ -1,0 +1,69 @@
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { KIB } from '../util/units.js';
+
+/** One read of small requests brings some hundred of them, or fifteen writes of 4 KiB. */
+const SCRATCH_BYTES = 64 * KIB;
+/** A read for less than this into its place would cost more than to copy it there. */
+const TARGET_BYTES_MIN = 16 * KIB;
+
+/** Whoever takes what a client sends. */
+export interface ByteReceiver {
+  /**
+   * Bytes have come.
+   *
+   * @returns true when they are still referred to: their memory must be left alone then.
+   */
+  received(bytes: Buffer): boolean;
+  /** Where the bytes that come next belong, if all that came is used up and that is known. */
+  target(): Buffer | undefined;
+  /** So many bytes have come to the beginning of {@link target}. */
+  targetFilled(countBytes: number): void;
+}
+
+/**
+ * Hands what arrives on a stream to a receiver.
+ *
+ * Node.js takes a fresh buffer of 64 KiB for each read of a socket, however little comes. For writes that alone costs more
+ * than all the rest, so that a socket is read into one buffer again and again, and large payloads into their place.
+ *
+ * @returns the stream to go on with, in place of the one that was given.
+ */
+export function receiveFrom(stream: Duplex, receiver: ByteReceiver): Duplex {
+  const handle = stream instanceof Socket ? takeHandle(stream) : undefined;
+  if (handle === undefined) {
+    stream.on('data', (chunk: Buffer) => void receiver.received(chunk));
+    return stream;
+  }
+  let scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
+  let target: Buffer | undefined;
+  const onread = {
+    buffer: () => {
+      const room = receiver.target();
+      target = room !== undefined && room.length >= TARGET_BYTES_MIN ? room : undefined;
+      return target ?? scratch;
+    },
+    callback: (countBytes: number) => {
+      if (target !== undefined) receiver.targetFilled(countBytes);
+      else if (receiver.received(scratch.subarray(0, countBytes))) {
+        scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
+      }
+      return true;
+    },
+  };
+  return new Socket({ handle, allowHalfOpen: true, onread } as ConstructorParameters<typeof Socket>[0]);
+}
+
+/**
+ * Takes the system's side of an accepted socket out of it. Reading into buffers of one's own is documented for sockets
+ * that connect, but a server makes its sockets without it; so the handle moves to a socket that was made with it.
+ */
+function takeHandle(socket: Socket): object | undefined {
+  const holder = socket as unknown as { _handle?: object | null };
+  const handle = holder._handle ?? undefined;
+  if (handle === undefined) return undefined;
+  holder._handle = null;
+  // Lets its server know that it is gone.
+  socket.destroy();
+  return handle;
+}
