@@ -1,3 +1,4 @@
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { connectAgent } from '../fixtures/nbd-agent.js';
@@ -7,66 +8,160 @@ import { digestsOfRanges, makeScatteredSnapshot } from '../fixtures/scattered-sn
 import { freshSeed } from '../fixtures/seeded.js';
 import { seededRanges } from '../fixtures/seeded-ranges.js';
 import { serve } from '../fixtures/serving.js';
+import { workFolder } from '../fixtures/work-folder.js';
 
 t.setTimeout(PROGRAMS_TIMEOUT_MS);
 
 const SCRATCH_BYTES = 12_345 * 512;
 
-t.test('libnbd', { ...needsPrograms('nbdinfo', 'nbdcopy', 'cmp'), ...needsPython('nbd') }, async (t) => {
-  const seed = freshSeed();
-  t.comment(`seed ${seed}`);
-  const { folder, emulator, snapshotId, original, sizeBytes } = await makeScatteredSnapshot(t, seed);
-  const served = await serve(t, {
-    exports: [`root=${snapshotId}`, `scratch=memory:${SCRATCH_BYTES}`],
-    emulator,
-  });
+/** Runs libnbd's shell for Python. */
+function nbdsh(uri: string, options: readonly string[], script: string): Promise<string> {
+  return mustRun('/usr/bin/python3', ['-m', 'nbd', ...options, '-u', uri, '-c', script]);
+}
 
-  await t.test('nbdinfo tells what is served', async (t) => {
-    for (const uri of [served.tcp('root'), served.unix('root'), `nbd://127.0.0.1:${served.port}/`]) {
-      const info = JSON.parse(await mustRun('nbdinfo', ['--json', uri]));
-      t.match(info, { protocol: /^newstyle-fixed/, TLS: false }, uri);
-      t.equal(info.exports.length, 1, 'one export');
-      t.match(info.exports[0], { 'export-size': sizeBytes, is_read_only: true, can_multi_conn: true }, uri);
-    }
-    const size = await mustRun('nbdinfo', ['--size', served.tcp('scratch')]);
-    t.equal(size, `${SCRATCH_BYTES}\n`, 'the size of the scratch disk');
-  });
+interface MapEntry {
+  readonly offset: number;
+  readonly length: number;
+  readonly type: number;
+}
 
-  await t.test('nbdinfo --list names the exports, in their order', async (t) => {
-    for (const uri of [`nbd://127.0.0.1:${served.port}`, `nbd+unix:///?socket=${served.socket}`]) {
-      const list = JSON.parse(await mustRun('nbdinfo', ['--list', '--json', uri]));
-      t.equal(list.exports.length, 2, uri);
-      t.match(list.exports, [{ 'export-name': 'root' }, { 'export-name': 'scratch' }], uri);
-    }
-  });
+const HOLE_AND_ZERO = 3;
 
-  await t.test('an export that does not exist is refused with a reason', async (t) => {
-    const outcome = await runProgram('nbdinfo', [`nbd://127.0.0.1:${served.port}/no-such-disk`]);
-    t.equal(outcome.status, 1);
-    t.match(outcome.stderr, /no-such-disk/);
-  });
-
-  const copies = [
-    {
-      title: 'over four connections',
-      options: ['--connections=4', '--requests=64'],
-      uri: served.unix('root'),
-    },
-    { title: 'over one connection by TCP', options: ['--connections=1'], uri: served.tcp('root') },
-  ];
-  for (const [index, { title, options, uri }] of copies.entries()) {
-    await t.test(`nbdcopy of the whole snapshot, ${title}, is equal`, async (t) => {
-      const copy = join(folder, `copy-${index}`);
-      await mustRun('nbdcopy', [...options, uri, copy]);
-      t.equal((await runProgram('cmp', [copy, original])).status, 0, 'every byte');
+t.test(
+  'libnbd',
+  { ...needsPrograms('nbdinfo', 'nbdcopy', 'cmp', 'qemu-img'), ...needsPython('nbd') },
+  async (t) => {
+    const seed = freshSeed();
+    t.comment(`seed ${seed}`);
+    const { folder, emulator, snapshotId, original, sizeBytes } = await makeScatteredSnapshot(t, seed);
+    const served = await serve(t, {
+      exports: [`root=${snapshotId}`, `scratch=memory:${SCRATCH_BYTES}`, 'blank=memory:128MiB'],
+      emulator,
     });
-  }
 
-  await t.test('reads of any offset and length, many at once, are equal', async (t) => {
-    const ranges = seededRanges(seed, sizeBytes, 300, 2 ** 20);
-    const agent = await connectAgent(t, served.tcp('root'));
-    t.match(agent, { sizeBytes, readOnly: true });
-    t.strictSame(await agent.read(ranges), digestsOfRanges(original, ranges));
-    t.equal(await agent.disconnect(), 0);
-  });
-});
+    await t.test('nbdinfo tells what is served', async (t) => {
+      for (const uri of [served.tcp('root'), served.unix('root'), `nbd://127.0.0.1:${served.port}/`]) {
+        const info = JSON.parse(await mustRun('nbdinfo', ['--json', uri]));
+        t.match(info, { protocol: /^newstyle-fixed/, TLS: false }, uri);
+        t.equal(info.exports.length, 1, 'one export');
+        t.match(info.exports[0], { 'export-size': sizeBytes, is_read_only: true, can_multi_conn: true }, uri);
+      }
+      const size = await mustRun('nbdinfo', ['--size', served.tcp('scratch')]);
+      t.equal(size, `${SCRATCH_BYTES}\n`, 'the size of the scratch disk');
+    });
+
+    await t.test('nbdinfo --list names the exports, in their order', async (t) => {
+      for (const uri of [`nbd://127.0.0.1:${served.port}`, `nbd+unix:///?socket=${served.socket}`]) {
+        const list = JSON.parse(await mustRun('nbdinfo', ['--list', '--json', uri]));
+        t.equal(list.exports.length, 3, uri);
+        t.match(list.exports, [{ 'export-name': 'root' }, { 'export-name': 'scratch' }], uri);
+      }
+    });
+
+    await t.test('an export that does not exist is refused with a reason', async (t) => {
+      const outcome = await runProgram('nbdinfo', [`nbd://127.0.0.1:${served.port}/no-such-disk`]);
+      t.equal(outcome.status, 1);
+      t.match(outcome.stderr, /no-such-disk/);
+    });
+
+    const copies = [
+      {
+        title: 'over four connections',
+        options: ['--connections=4', '--requests=64'],
+        uri: served.unix('root'),
+      },
+      { title: 'over one connection by TCP', options: ['--connections=1'], uri: served.tcp('root') },
+    ];
+    for (const [index, { title, options, uri }] of copies.entries()) {
+      await t.test(`nbdcopy of the whole snapshot, ${title}, is equal`, async (t) => {
+        const copy = join(folder, `copy-${index}`);
+        await mustRun('nbdcopy', [...options, uri, copy]);
+        t.equal((await runProgram('cmp', [copy, original])).status, 0, 'every byte');
+      });
+    }
+
+    await t.test('reads of any offset and length, many at once, are equal', async (t) => {
+      const ranges = seededRanges(seed, sizeBytes, 300, 2 ** 20);
+      const agent = await connectAgent(t, served.tcp('root'));
+      t.match(agent, { sizeBytes, readOnly: true });
+      t.strictSame(await agent.read(ranges), digestsOfRanges(original, ranges));
+      t.equal(await agent.disconnect(), 0);
+    });
+
+    await t.test('nbdinfo --map: everything is described, and no data lie in a hole', async (t) => {
+      const map = JSON.parse(
+        await mustRun('nbdinfo', ['--map', '--json', served.unix('root')]),
+      ) as MapEntry[];
+      t.equal(
+        map.reduce((end, { offset, length }) => (offset === end ? end + length : NaN), 0),
+        sizeBytes,
+      );
+      const holes = map.filter(({ type }) => type === HOLE_AND_ZERO);
+      t.ok(holes.reduce((sum, { length }) => sum + length, 0) > sizeBytes / 2, 'most of it is a hole');
+      // Zeros are not written to the copy: what it has is what the holes were read as elsewhere.
+      const found = JSON.parse(
+        await mustRun('qemu-img', ['map', '-f', 'raw', '--output=json', original]),
+      ) as {
+        start: number;
+        length: number;
+        data: boolean;
+      }[];
+      const hidden = found.filter(
+        ({ start, length, data }) =>
+          data &&
+          holes.some(
+            ({ offset, length: holeBytes }) => start < offset + holeBytes && offset < start + length,
+          ),
+      );
+      t.strictSame(hidden, []);
+    });
+
+    await t.test('nbdsh: every command with every flag, and every refusal', async (t) => {
+      const script = readFileSync(join(import.meta.dirname, '../fixtures/every-command.py'), 'utf8');
+      for (const uri of [served.tcp('blank'), served.unix('blank')]) {
+        t.equal(await nbdsh(uri, ['--base-allocation'], script), 'done\n', uri);
+        // Nothing of before is in the way: a disk of zeros again.
+        t.equal(
+          await nbdsh(uri, [], 'h.zero(h.get_size(), 0); print(h.pread(512, 12345) == bytes(512))'),
+          'True\n',
+        );
+      }
+      const refusal = 'try: h.pwrite(b"x", 0)\nexcept nbd.Error as error: print(error.errno)';
+      const strict = `h.set_strict_mode(0)\n${refusal}`;
+      t.equal(await nbdsh(served.tcp('root'), [], strict), 'EPERM\n', 'a snapshot cannot be written');
+    });
+
+    await t.test(
+      'nbdfuse shows the disk as a file',
+      { ...needsPrograms('nbdfuse', 'fusermount3') },
+      async (t) => {
+        const script = `
+      nbdfuse -P "$1/pid" "$1/mnt/disk" "$2" & program=$!
+      until [ -s "$1/pid" ]; do kill -0 $program; sleep 0.05; done
+      cmp "$1/mnt/disk" "$3" || status=$?
+      fusermount3 -u "$1/mnt"
+      wait $program
+      exit \${status:-0}`;
+        const parts = workFolder(t);
+        mkdirSync(join(parts, 'mnt'));
+        const args = ['-euc', script, 'nbdfuse', parts, served.unix('root'), original];
+        const outcome = await runProgram('bash', args);
+        t.equal(outcome.status, 0, 'every byte', { stderr: outcome.stderr });
+      },
+    );
+
+    await t.test(
+      "nbdkit's nbd plugin in front, and a filter before it",
+      needsPrograms('nbdkit'),
+      async (t) => {
+        const [filter, range] = ['--filter=offset', ['offset=0', 'range=48M']] as const;
+        const through = (args: readonly string[]): Promise<string> =>
+          mustRun('nbdkit', ['-U', '-', '-t', '1', ...args, '--run', 'nbdcopy "$uri" - | sha256sum']);
+        const expected = await mustRun('bash', ['-c', 'head -c 48M "$1" | sha256sum', 'bash', original]);
+        t.equal(await through([filter, 'nbd', ...range, served.unix('root')]), expected);
+        const more = ['--filter=cow', filter, 'nbd', ...range, 'shared=true', served.tcp('root')];
+        t.equal(await through(more), expected, 'one connection for all, behind filters');
+      },
+    );
+  },
+);

@@ -1,16 +1,17 @@
-import { writeFileSync } from 'node:fs';
+import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { needsPrograms, PROGRAMS_TIMEOUT_MS } from '../fixtures/programs.js';
+import { needsNewerQemu, needsPrograms, PROGRAMS_TIMEOUT_MS } from '../fixtures/programs.js';
 import { mustRun, runProgram } from '../fixtures/run-program.js';
 import { makeScatteredSnapshot } from '../fixtures/scattered-snapshot.js';
 import { freshSeed } from '../fixtures/seeded.js';
 import { importImage, serve } from '../fixtures/serving.js';
+import { writeScatteredImage } from '../fixtures/sparse-file.js';
 import { workFolder } from '../fixtures/work-folder.js';
 
 t.setTimeout(PROGRAMS_TIMEOUT_MS);
 
-t.test("QEMU's client", needsPrograms('qemu-img', 'qemu-io', 'cmp'), async (t) => {
+t.test("QEMU's client", needsPrograms('qemu-img', 'qemu-io', 'qemu-nbd', 'cmp'), async (t) => {
   const seed = freshSeed();
   t.comment(`seed ${seed}`);
   const { folder, emulator, snapshotId, original, sizeBytes } = await makeScatteredSnapshot(t, seed);
@@ -47,7 +48,102 @@ t.test("QEMU's client", needsPrograms('qemu-img', 'qemu-io', 'cmp'), async (t) =
       t.match(compared, { status: 0, stdout: /identical/ });
     },
   );
+
+  await t.test('qemu-img map sees the holes, and bench reads many at once', async (t) => {
+    const map = JSON.parse(
+      await mustRun('qemu-img', ['map', '-f', 'raw', '--output=json', uris[0]!]),
+    ) as MapEntry[];
+    t.equal(
+      map.reduce((end, { start, length }) => (start === end ? end + length : NaN), 0),
+      sizeBytes,
+    );
+    const holeBytes = map.reduce((sum, { zero, length }) => sum + (zero ? length : 0), 0);
+    t.ok(holeBytes > sizeBytes / 2 && holeBytes < sizeBytes, `${holeBytes} bytes of holes`);
+    const bench = ['bench', '-f', 'raw', '-c', '1000', '-d', '64', '-s', '4096', '-S', '65536', uris[1]!];
+    t.match(await mustRun('qemu-img', bench), /Run completed/);
+  });
+
+  await t.test('qemu-nbd serves on what it is a client of', async (t) => {
+    const [socket, pidFile] = [join(folder, 'q'), join(folder, 'qemu-nbd.pid')];
+    const options = ['-t', '-r', '-f', 'raw', '-e', '4', '-k', socket, '--fork', `--pid-file=${pidFile}`];
+    await mustRun('qemu-nbd', [...options, uris[0]!]);
+    t.teardown(() => process.kill(Number(readFileSync(pidFile, 'utf8'))));
+    const compared = ['compare', '-f', 'raw', '-F', 'raw', original, `nbd+unix:///?socket=${socket}`];
+    t.match(await runProgram('qemu-img', compared), { status: 0, stdout: /identical/ });
+  });
 });
+
+const newer = needsNewerQemu();
+
+t.test('a client with extended headers: a newer QEMU', newer, async (t) => {
+  const seed = freshSeed();
+  t.comment(`seed ${seed}`);
+  const folder = workFolder(t);
+  const original = join(folder, 'original');
+  writeScatteredImage(original, { sizeBytes: 2 ** 26, runs: 30, runBytesMax: 2 ** 20, seed });
+  const emulator = join(folder, 'emulator');
+  const snapshotId = await importImage(t, emulator, original);
+  truncateSync(original, 2 ** 30);
+  const served = await serve(t, { exports: [`root=${snapshotId}`, 'scratch=memory:8GiB'], emulator });
+  const [qemuImg, qemuIo] = [join(newer.folder, 'qemu-img'), join(newer.folder, 'qemu-io')];
+
+  await t.test('reads a snapshot, and maps it', async (t) => {
+    const copy = join(folder, 'copy.qcow2');
+    await mustRun(qemuImg, [
+      'convert',
+      '-W',
+      '-m',
+      '16',
+      '-f',
+      'raw',
+      '-O',
+      'qcow2',
+      served.tcp('root'),
+      copy,
+    ]);
+    const compared = await runProgram(qemuImg, ['compare', copy, original, '-F', 'raw']);
+    t.match(compared, { status: 0, stdout: /identical/ });
+    const text = await mustRun(qemuImg, ['map', '-f', 'raw', '--output=json', served.unix('root')]);
+    const map = JSON.parse(text) as MapEntry[];
+    t.ok(map.some(({ zero }) => zero) && map.some(({ data }) => data));
+  });
+
+  await t.test('writes, zeroes and discards beyond what 32 bits can say', async (t) => {
+    const script = [
+      ...['write -P 0x11 5G 64M', 'write -P 0x22 100 1000', 'flush', 'write -z 1G 2047M', 'discard 5G 1G'],
+      ...['read -P 0x22 100 1000', 'read -P 0 5G 64M', 'write -f -P 0x33 8191M 1M', 'read -P 0x33 8191M 1M'],
+    ];
+    const commands = script.flatMap((command) => ['-c', command]);
+    const outcome = await runProgram(qemuIo, ['-f', 'raw', ...commands, served.unix('scratch')]);
+    t.equal(outcome.status, 0, 'the program ended well', { stderr: outcome.stderr });
+    t.notMatch(outcome.stdout, /fail/i);
+    const bench = [
+      'bench',
+      '-f',
+      'raw',
+      '-w',
+      '-c',
+      '1000',
+      '-d',
+      '64',
+      '-s',
+      '65536',
+      '--flush-interval=100',
+    ];
+    t.match(await mustRun(qemuImg, [...bench, served.tcp('scratch')]), /Run completed/);
+  });
+
+  const agreed = [...served.process.stderr().matchAll(/replies=(\w+)/g)].map(([, replies]) => replies);
+  t.ok(agreed.length >= 4, 'the server tells what was agreed');
+  t.strictSame(new Set(agreed), new Set(['extended']));
+});
+
+interface MapEntry {
+  readonly start: number;
+  readonly length: number;
+  readonly zero: boolean;
+  readonly data: boolean;
+}
 
 /** Runs of one byte each, one after another: across blocks of EBS, shorter than a sector, several blocks long. */
 const PATTERNS = [
