@@ -58,7 +58,7 @@ class ServedFork {
     const { fork, path } = this.#owned;
     this.#control = await listenForCommands(path, (request, onProgress) => {
       const { wishes, live, noWait } = request;
-      return this.#commit(live, { ...wishes, onProgress, noWait });
+      return this.#commit(live, { ...wishes, onProgress, noWait, atLastFlush: this.userCount > 0 });
     });
     if (fork.isCommitting) this.#commitUnasked('finishing a commit that broke off');
     if (commitEveryMs !== undefined) this.#schedule(commitEveryMs);
@@ -98,7 +98,7 @@ class ServedFork {
     const { fork } = this.#owned;
     this.#logger.info(message);
     fork
-      .commit()
+      .commit({ atLastFlush: this.userCount > 0 })
       .then(({ snapshotId, isNew }) => this.#logger.info('committed', { snapshotId, isNew }))
       .catch((error: unknown) => {
         if (!this.#isClosed)

@@ -23,13 +23,28 @@ export class BlockDetails {
 
   /** The state at `sector` of the block, and how far it goes, at most to `limit`; zeros of both kinds are the same. */
   runAt(slot: number, entry: number, sector: number, limit: number): { state: number; end: number } {
+    return this.#runAt(slot, entry, sector, limit, isZeroState);
+  }
+
+  /** As {@link runAt}, with the two kinds of zeros apart. */
+  rawRunAt(slot: number, entry: number, sector: number, limit: number): { state: number; end: number } {
+    return this.#runAt(slot, entry, sector, limit, () => false);
+  }
+
+  #runAt(
+    slot: number,
+    entry: number,
+    sector: number,
+    limit: number,
+    isMerged: (state: number) => boolean,
+  ): { state: number; end: number } {
     const unit = unitOf(entry);
     const pool = this.#poolOf(entry);
     const words = pool.slab(slot);
     const start = pool.start(slot);
     const from = Math.floor(sector / unit);
     const state = entryAt(words, start, from);
-    const matches = isZeroState(state) ? isZeroState : (other: number): boolean => other === state;
+    const matches = isMerged(state) ? isMerged : (other: number): boolean => other === state;
     const end = endOfRun(words, start, from + 1, Math.ceil(limit / unit), state, matches);
     return { state, end: Math.min(limit, end * unit) };
   }

@@ -65,6 +65,23 @@ export class DataFiles {
     }
   }
 
+  /** Reads all of `target` at once; false where it is not at hand. @throws the system's error. */
+  readNow(offset: number, target: Uint8Array): boolean {
+    const segmentIndex = Math.floor(offset / SEGMENT_BYTES);
+    const position = offset - segmentIndex * SEGMENT_BYTES;
+    const file = this.#segments.get(segmentIndex);
+    if (file === undefined || position + target.length > SEGMENT_BYTES) return false;
+    return file.readNow(target, position) === target.length;
+  }
+
+  /** Opens the files that there are, so that everything is at hand. */
+  async openAll(): Promise<void> {
+    for (const name of await this.#folder.list()) {
+      if (layerOfFile(name) === this.#layerId)
+        await this.#open(Number(name.slice(name.lastIndexOf('-') + 1)));
+    }
+  }
+
   /** Makes all that was written before the call durable. @throws {JournalError} when that cannot be said. */
   async sync(): Promise<void> {
     const segments = [...this.#unsynced];

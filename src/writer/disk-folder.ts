@@ -1,4 +1,14 @@
-import { close, fdatasync, fstat, read, write, writeSync, fsync, open as openCallback } from 'node:fs';
+import {
+  close,
+  fdatasync,
+  fstat,
+  fsync,
+  open as openCallback,
+  read,
+  readSync,
+  write,
+  writeSync,
+} from 'node:fs';
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -87,6 +97,16 @@ class DiskFile implements StagingFile {
       };
       step(0);
     });
+  }
+
+  readNow(target: Uint8Array, position: number): number {
+    let done = 0;
+    while (done < target.length) {
+      const bytesRead = readSync(this.#fd, target, done, target.length - done, position + done);
+      if (bytesRead === 0) break;
+      done += bytesRead;
+    }
+    return done;
   }
 
   write(data: Uint8Array, position: number): void | Promise<void> {

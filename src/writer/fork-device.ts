@@ -16,6 +16,7 @@ import type { CommitWishes, LastCommit } from './fork-facts.js';
 import type { ForkStore } from './fork-store.js';
 import { ForkView } from './fork-view.js';
 import { Gate } from './gate.js';
+import type { Layer } from './layer.js';
 import { RangeLock, type Release } from './range-lock.js';
 import { Reopener } from './reopener.js';
 import { SECTOR_BYTES } from './sector-state.js';
@@ -98,7 +99,9 @@ export class ForkDevice implements BlockDevice {
   }
 
   async flush(_options?: RequestOptions): Promise<void> {
-    await this.#store.flush();
+    // What a freeze moves is durable at its end.
+    while (this.#gate.shut !== undefined) await this.#gate.shut;
+    await this.#store.flushPoint();
     await this.#observer?.flushed?.();
   }
 
@@ -156,16 +159,30 @@ export class ForkDevice implements BlockDevice {
     return new ForkView([{ layer: frozen, data: this.#store.dataOf(frozen.id) }], this.base);
   }
 
-  /** Ends the layer that takes changes at a point where no request is half done, and begins another one. */
-  async freeze(wishes: CommitWishes): Promise<void> {
+  /**
+   * Ends the layer that takes changes at a point where no request is half done, and begins another one.
+   *
+   * @param atLastFlush as it was at the last flush; what has changed since goes into the new layer.
+   */
+  async freeze(wishes: CommitWishes, atLastFlush = false): Promise<void> {
     await this.#gate.alone(async () => {
       try {
-        await this.#store.freeze(wishes);
+        if (!atLastFlush) await this.#store.freeze(wishes);
+        else await this.#store.freezeAtPoint(wishes, (next) => this.#readThrough(next));
       } finally {
         // Whether or not it is durable already, memory has gone on.
         this.#replaceView(this.base);
       }
     });
+  }
+
+  /** Has everybody read what is in `next` from there, over everything else. */
+  async #readThrough(next: Layer): Promise<void> {
+    const { active } = this.#store.state;
+    const layers = [next, active].map((layer) => ({ layer, data: this.#store.dataOf(layer.id) }));
+    this.#retired = Promise.all([this.#retired, this.#view.retire()]);
+    this.#view = new ForkView(layers, this.base);
+    await this.#retired;
   }
 
   /** Goes on over the snapshot that the frozen layer has become, and drops that layer. */

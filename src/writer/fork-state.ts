@@ -91,6 +91,13 @@ export class ForkState {
       case RecordType.CheckpointEnd:
         assert(this.#active !== undefined, 'a checkpoint has a layer');
         break;
+      case RecordType.Restore:
+        this.active.restore(record.start, record.count, record.state);
+        break;
+      case RecordType.Data:
+      case RecordType.Synced:
+        // About the data files alone.
+        break;
       case RecordType.Flushed:
         this.#lastFlushMs = record.dateMs;
         break;

@@ -1,17 +1,22 @@
-import { DeviceErrno, DeviceError } from '../device/device-error.js';
 import { assert } from '../util/assert.js';
 import type { Clock, Timer } from '../util/clock.js';
-import { messageOf, systemCodeOf } from '../util/errors.js';
-import { formatBytes } from '../util/units.js';
+import { systemCodeOf } from '../util/errors.js';
 import { DataFiles, layerOfFile } from './data-files.js';
+import { EmbeddedWrites, type DataRecord } from './embedded-writes.js';
 import type { CommitWishes, ForkOrigin, LastCommit, PendingSnapshot } from './fork-facts.js';
 import { ForkState } from './fork-state.js';
-import { Journal, NEW_JOURNAL_NAME } from './journal.js';
+import { doubt, Journal, NEW_JOURNAL_NAME } from './journal.js';
 import { RecordType, type JournalRecord } from './journal-record.js';
+import type { Layer } from './layer.js';
+import { PointFreeze, wasEmpty } from './point-freeze.js';
 import { RecordQueue } from './record-queue.js';
-import { PAGE_BYTES, SECTOR_BYTES } from './sector-state.js';
+import { RedoLog } from './redo-log.js';
+import { SECTOR_BYTES } from './sector-state.js';
+import { deviceErrorOf } from './stage-errors.js';
+import { StageLimit } from './stage-limit.js';
 import { JournalError } from './staging-error.js';
 import type { StagingFolder } from './staging-folder.js';
+import { UndoLog } from './undo-log.js';
 
 /**
  * What nobody flushes is made durable after so long, as by a kernel: a client that goes away without a flush, and a server
@@ -41,11 +46,13 @@ export class ForkStore {
   readonly #folder: StagingFolder;
   readonly #clock: Clock;
   readonly #journal: Journal;
-  readonly #limitPages: number;
+  readonly #limit: StageLimit;
   readonly #queue = new RecordQueue();
   readonly #data = new Map<number, DataFiles>();
-  /** Pages that writes under way are about to take. */
-  #promisedPages = 0;
+  readonly #embedded = new EmbeddedWrites();
+  readonly #undo: UndoLog;
+  /** Whether a client has asked for the round that comes next. */
+  #isPointAsked = false;
   #round: Promise<void> | undefined;
   #nextRound: Promise<void> | undefined;
   #failure: JournalError | undefined;
@@ -56,7 +63,8 @@ export class ForkStore {
     this.#folder = options.folder;
     this.#clock = options.clock;
     this.#journal = journal;
-    this.#limitPages = Math.floor((options.stageLimitBytes ?? Number.POSITIVE_INFINITY) / PAGE_BYTES);
+    this.#undo = new UndoLog(options.clock);
+    this.#limit = new StageLimit(options.stageLimitBytes ?? Number.POSITIVE_INFINITY, options.folder.path);
   }
 
   /** Makes a new fork in an empty folder. */
@@ -74,10 +82,25 @@ export class ForkStore {
    */
   static async open(options: ForkStoreOptions): Promise<ForkStore> {
     const state = new ForkState();
-    const journal = await Journal.open(options.folder, (record) => state.apply(record));
+    const redo = new RedoLog();
+    const journal = await Journal.open(options.folder, (record) => {
+      state.apply(record);
+      redo.see(record);
+    });
     const store = new ForkStore(options, state, journal);
-    await store.#removeLeftovers();
-    return store;
+    try {
+      await store.#removeLeftovers();
+      const data = store.dataOf(state.active.id);
+      await data.openAll();
+      if (!redo.isEmpty) {
+        await redo.apply(data);
+        await journal.append([{ type: RecordType.Synced }]);
+      }
+      return store;
+    } catch (error) {
+      await store.#closeFiles();
+      throw error;
+    }
   }
 
   /** Why nothing is taken any more, or undefined. */
@@ -104,13 +127,15 @@ export class ForkStore {
     this.#check();
     const { active } = this.state;
     const count = data.length / SECTOR_BYTES;
-    const promisedPages = this.#promise(start, count);
+    const promisedPages = this.#limit.promise(this.state, start, count);
     try {
-      const written = this.dataOf(active.id).write(start * SECTOR_BYTES, data);
-      if (written === undefined) this.#written(start, count, promisedPages);
-      else return this.#writtenLater(written, start, count, promisedPages);
+      const files = this.dataOf(active.id);
+      this.#undo.beforeWrite(active, files, start, count);
+      const written = files.write(start * SECTOR_BYTES, data);
+      if (written === undefined) this.#written(start, data, promisedPages);
+      else return this.#writtenLater(written, start, data, promisedPages);
     } catch (error) {
-      this.#promisedPages -= promisedPages;
+      this.#limit.settle(promisedPages);
       throw this.#deviceErrorOf(error);
     }
   }
@@ -118,6 +143,7 @@ export class ForkStore {
   /** Makes sectors zeros. */
   clear(start: number, count: number): void {
     this.#check();
+    this.#undo.beforeClear(this.state.active, start, count);
     const record = { type: RecordType.Clear, start, count };
     this.state.apply(record);
     this.#add(record);
@@ -133,6 +159,12 @@ export class ForkStore {
     return this.#queue.count > QUEUED_RECORDS_MAX;
   }
 
+  /** As {@link flush}, for a client: commits of a disk in use go back to here. */
+  flushPoint(): Promise<void> {
+    this.#isPointAsked = true;
+    return this.flush();
+  }
+
   /**
    * Makes everything durable that was staged before the call. Those who ask while a round is under way share the next.
    *
@@ -146,6 +178,10 @@ export class ForkStore {
 
   /** Writes records down and makes them, and everything before, durable. */
   async record(...records: readonly JournalRecord[]): Promise<void> {
+    await this.#recordAll(records);
+  }
+
+  async #recordAll(records: Iterable<JournalRecord>): Promise<void> {
     this.#check();
     for (const record of records) {
       this.state.apply(record);
@@ -165,8 +201,51 @@ export class ForkStore {
   async freeze(wishes: CommitWishes): Promise<void> {
     assert(this.state.frozen === undefined, 'one commit at a time');
     // First everything else, so that what fails fails before anything has become of it.
-    await this.flush();
-    await this.record({ type: RecordType.Layer, layerId: this.state.active.id + 1, wishes });
+    await this.#flushData();
+    try {
+      await this.record({ type: RecordType.Layer, layerId: this.state.active.id + 1, wishes });
+    } finally {
+      this.#undo.restart([]);
+    }
+  }
+
+  /**
+   * As {@link freeze}, but ends the layer as it was at the last {@link flushPoint}: what has changed since goes into the
+   * next one. Where so much has changed that there is no way back, this is such a point itself.
+   *
+   * @param onMoved called when the next layer has what has changed; from its end on nobody may read that from this one.
+   */
+  async freezeAtPoint(wishes: CommitWishes, onMoved: (next: Layer) => Promise<void>): Promise<void> {
+    assert(this.state.frozen === undefined, 'one commit at a time');
+    await this.#flushData();
+    const undo = this.#undo.entries;
+    if (undo === undefined || undo.length === 0) return this.freeze(wishes);
+    const freeze = new PointFreeze(this.state, undo, (layerId) => this.dataOf(layerId));
+    try {
+      await freeze.copy();
+      await this.#recordAll(freeze.owed());
+    } catch (error) {
+      await this.removeLayer(freeze.next.id);
+      throw this.#deviceErrorOf(error);
+    }
+    try {
+      await onMoved(freeze.next);
+      await freeze.restoreBytes().catch((error: unknown) => {
+        throw doubt(this.#folder, error);
+      });
+      await this.#recordAll(freeze.records(wishes));
+    } catch (error) {
+      throw this.#deviceErrorOf(error);
+    } finally {
+      this.#undo.restart(freeze.moved);
+    }
+  }
+
+  /** True when the layer would have nothing in it if it were frozen at the last {@link flushPoint}. */
+  get isPointEmpty(): boolean {
+    const { active } = this.state;
+    const undo = this.#undo.entries;
+    return undo === undefined ? active.isEmpty : wasEmpty(active, undo);
   }
 
   /** Durably records what is known of the pending snapshot of a layer. */
@@ -191,36 +270,60 @@ export class ForkStore {
   async close(): Promise<void> {
     this.#writeBack?.cancel();
     try {
-      if (this.#failure === undefined) await this.flush();
+      if (this.#failure === undefined) await this.#flushData();
     } finally {
-      await this.#journal.close();
-      for (const data of this.#data.values()) await data.close();
+      await this.#closeFiles();
     }
   }
 
-  #written(start: number, count: number, promisedPages: number): void {
-    this.#promisedPages -= promisedPages;
+  async #closeFiles(): Promise<void> {
+    await this.#journal.close();
+    for (const data of this.#data.values()) await data.close();
+  }
+
+  /** Makes everything durable, and the journal free of data. */
+  async #flushData(): Promise<void> {
+    this.#embedded.giveUp();
+    await this.flush();
+  }
+
+  #written(start: number, data: Uint8Array, promisedPages: number): void {
+    this.#limit.settle(promisedPages);
     const { active } = this.state;
+    const count = data.length / SECTOR_BYTES;
+    this.#embedded.add(start, data);
     // What was valid before, and of which nothing was put, is as valid now: nothing to write down.
-    if (active.map.isAllData(start, count) && active.puts.putCount === 0) return;
+    if (active.map.isAllData(start, count) && active.puts.putCount === 0) {
+      this.#scheduleWriteBack();
+      return;
+    }
     const record = { type: RecordType.Write, start, count };
     this.state.apply(record);
     this.#add(record);
   }
 
-  async #writtenLater(written: Promise<void>, start: number, count: number, promised: number): Promise<void> {
+  async #writtenLater(
+    written: Promise<void>,
+    start: number,
+    data: Uint8Array,
+    promisedPages: number,
+  ): Promise<void> {
     try {
       await written;
     } catch (error) {
-      this.#promisedPages -= promised;
+      this.#limit.settle(promisedPages);
       throw this.#deviceErrorOf(error);
     }
-    this.#written(start, count, promised);
+    this.#written(start, data, promisedPages);
   }
 
   #add(record: JournalRecord): void {
     this.#queue.add(record);
     if (this.#queue.count === QUEUED_RECORDS_MAX) this.#flushUnasked();
+    this.#scheduleWriteBack();
+  }
+
+  #scheduleWriteBack(): void {
     this.#writeBack ??= this.#clock.setTimer(WRITE_BACK_MS, () => {
       this.#writeBack = undefined;
       this.#flushUnasked();
@@ -230,20 +333,6 @@ export class ForkStore {
   // Whoever asks for a flush is told what went wrong; what is queued stays queued.
   #flushUnasked(): void {
     this.flush().catch(() => undefined);
-  }
-
-  #promise(start: number, count: number): number {
-    if (this.#limitPages === Number.POSITIVE_INFINITY) return 0;
-    const pageCount = this.state.active.map.unallocatedPageCount(start, count);
-    if (this.state.allocatedPageCount + this.#promisedPages + pageCount > this.#limitPages) {
-      const limit = formatBytes(this.#limitPages * PAGE_BYTES);
-      throw new DeviceError(
-        DeviceErrno.ENOSPC,
-        `Cannot stage a write: the fork has reached its limit of ${limit} in ${this.#folder.path}. Commit it, or raise --stage-limit.`,
-      );
-    }
-    this.#promisedPages += pageCount;
-    return pageCount;
   }
 
   async #runRound(before: Promise<void> | undefined): Promise<void> {
@@ -264,22 +353,45 @@ export class ForkStore {
   async #makeDurable(): Promise<void> {
     this.#check();
     const records = this.#queue.take();
+    const embedded = this.#embedded.take();
+    const point = this.#isPointAsked ? this.#undo.begin() : undefined;
+    this.#isPointAsked = false;
     try {
-      const isCompacting = this.#journal.wantsCompaction;
-      if (records.length > 0) {
-        const flushed = { type: RecordType.Flushed, dateMs: this.#clock.dateMs() };
-        this.state.apply(flushed);
-        records.push(flushed);
-      }
-      // Taken now: what happens during the sync is not durable when it ends.
-      const checkpoint = isCompacting ? [...this.state.checkpoint()] : undefined;
-      for (const data of this.#data.values()) if (data.isUnsynced) await data.sync();
-      if (checkpoint !== undefined && (await this.#compact(checkpoint))) return;
-      if (records.length > 0) await this.#journal.append(records);
+      await this.#makeTakenDurable(records, embedded);
     } catch (error) {
       this.#queue.putBack(records);
+      this.#embedded.giveUp();
       throw error;
     }
+    if (point !== undefined) this.#undo.reached(point);
+  }
+
+  /** @param embedded data that goes into the journal; undefined: the data files are synced. */
+  async #makeTakenDurable(
+    records: readonly JournalRecord[],
+    embedded: readonly DataRecord[] | undefined,
+  ): Promise<void> {
+    const isCompacting = this.#journal.wantsCompaction;
+    const news: JournalRecord[] = [];
+    // First, or data that is older than what the files have would be written to them again.
+    const isSyncing = embedded === undefined || isCompacting;
+    if (isSyncing && this.#embedded.isInJournal) news.push({ type: RecordType.Synced });
+    for (const record of records) news.push(record);
+    if (!isSyncing) for (const record of embedded) news.push(record);
+    if (records.length > 0 || (embedded?.length ?? 1) > 0) {
+      const flushed = { type: RecordType.Flushed, dateMs: this.#clock.dateMs() };
+      this.state.apply(flushed);
+      news.push(flushed);
+    }
+    // Taken now: what happens during the sync is not durable when it ends.
+    const checkpoint = isCompacting ? [...this.state.checkpoint()] : undefined;
+    if (isSyncing) for (const data of this.#data.values()) if (data.isUnsynced) await data.sync();
+    const isCompacted = checkpoint !== undefined && (await this.#compact(checkpoint));
+    if (!isCompacted && news.length > 0) {
+      if (!isSyncing) this.#embedded.journaling(embedded);
+      await this.#journal.append(news);
+    }
+    if (isSyncing) this.#embedded.synced();
   }
 
   /** Returns false when there was no room for it, and the old journal goes on. */
@@ -298,26 +410,11 @@ export class ForkStore {
   }
 
   #deviceErrorOf(error: unknown): Error {
-    if (error instanceof DeviceError) return error;
-    if (error instanceof JournalError) {
-      if (this.#failure === undefined) {
-        this.#failure = error;
-        this.dataOf(this.state.active.id).fail(error);
-      }
-      return new DeviceError(DeviceErrno.EIO, error.message, { cause: error });
+    if (error instanceof JournalError && this.#failure === undefined) {
+      this.#failure = error;
+      this.dataOf(this.state.active.id).fail(error);
     }
-    const code = systemCodeOf(error);
-    if (code === 'ENOSPC' || code === 'EDQUOT' || code === 'EFBIG') {
-      const advice = 'Make room there, or commit or discard a fork; what was flushed is safe.';
-      return new DeviceError(
-        DeviceErrno.ENOSPC,
-        `Cannot stage data in ${this.#folder.path}: the disk is full (${code}). ${advice}`,
-        { cause: error },
-      );
-    }
-    if (code === undefined) return error instanceof Error ? error : new Error(String(error));
-    const message = `Cannot stage data in ${this.#folder.path}: ${messageOf(error)}.`;
-    return new DeviceError(DeviceErrno.EIO, message, { cause: error });
+    return deviceErrorOf(error, this.#folder.path);
   }
 
   async #removeLeftovers(): Promise<void> {

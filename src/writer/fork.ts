@@ -49,6 +49,8 @@ export interface CommitRequest extends ExpressedWishes {
   readonly onProgress?: ((progress: CommitProgress) => void) | undefined;
   /** Return as soon as the service has accepted the snapshot; the rest goes on. Default: false. */
   readonly noWait?: boolean | undefined;
+  /** As it was at the last flush of a client; what has changed since goes into the next one. Default: as it is now. */
+  readonly atLastFlush?: boolean | undefined;
 }
 
 /** What came of a commit. */
@@ -121,7 +123,7 @@ export class Fork {
   }
 
   /**
-   * Makes a snapshot of the disk as it is now, or finishes the one that broke off. The disk can be written meanwhile; what
+   * Makes a snapshot of the disk, or finishes the one that broke off. The disk can be written meanwhile; what
    * is written goes into the next one.
    *
    * @throws {CommitError}, {EbsError}, {DeviceError}; it may be called again.
@@ -167,8 +169,9 @@ export class Fork {
     try {
       if (!wasResumed) {
         const { baseSnapshotId } = state;
-        // What was flushed is in it, and nothing half: the freeze waits for requests under way, and flushes.
-        if (state.active.isEmpty && baseSnapshotId !== undefined) {
+        const atLastFlush = request.atLastFlush === true;
+        const isEmpty = atLastFlush ? this.store.isPointEmpty : state.active.isEmpty;
+        if (isEmpty && baseSnapshotId !== undefined) {
           return { snapshotId: baseSnapshotId, isNew: false, wasResumed };
         }
         // [ebs: Writing] A parent with an encryption of one's own: 400.
@@ -177,7 +180,7 @@ export class Fork {
             `Cannot encrypt the snapshot: it has a parent, ${baseSnapshotId}, and inherits its encryption and key.`,
           );
         }
-        await this.device.freeze(this.#wishesOf(request));
+        await this.device.freeze(this.#wishesOf(request), atLastFlush);
       }
       const context = { ...this.#context, onProgress: request.onProgress ?? ((): void => undefined) };
       const snapshotId = await commitFrozen(context, this.#stop.signal, (id) => isAccepted(id, wasResumed));

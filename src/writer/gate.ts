@@ -36,6 +36,11 @@ export class Gate {
     }
   }
 
+  /** While somebody is alone, or about to be: resolves at the end of that. */
+  get shut(): Promise<void> | undefined {
+    return this.#shut;
+  }
+
   async #enterLater(): Promise<void> {
     while (this.#shut !== undefined) await this.#shut;
     this.#insideCount += 1;

@@ -1,4 +1,4 @@
-import { PAGES_PER_BLOCK, SECTORS_PER_BLOCK, type SectorState } from './sector-state.js';
+import { PAGES_PER_BLOCK, SECTOR_BYTES, SECTORS_PER_BLOCK, type SectorState } from './sector-state.js';
 import type { CommitWishes, ForkOrigin, LastCommit, PendingSnapshot } from './fork-facts.js';
 import { RecordType, type JournalRecord } from './journal-record.js';
 import { DIGEST_BYTES } from './put-table.js';
@@ -22,6 +22,12 @@ function decodeRecord(reader: Reader): JournalRecord {
     case RecordType.Write:
     case RecordType.Clear:
       return { type, start: reader.uint(6), count: reader.uint(6) };
+    case RecordType.Restore:
+      return { type, start: reader.uint(6), count: reader.uint(6), state: reader.uint(1) as SectorState };
+    case RecordType.Data: {
+      const [start, count] = [reader.uint(6), reader.uint(6)];
+      return { type, start, count, bytes: reader.bytes(count * SECTOR_BYTES) };
+    }
     case RecordType.Owe:
       return { type, layerId: reader.uint(4), startBlock: reader.uint(4), endBlock: reader.uint(4) };
     case RecordType.Put:
@@ -53,6 +59,7 @@ function decodeRecord(reader: Reader): JournalRecord {
       return { type, layerId, block, fine, words };
     }
     case RecordType.CheckpointEnd:
+    case RecordType.Synced:
       return { type };
     case RecordType.Flushed:
       return { type, dateMs: reader.uint(6) };

@@ -16,6 +16,9 @@ export const RecordType = {
   Detail: 10,
   CheckpointEnd: 11,
   Flushed: 12,
+  Data: 13,
+  Synced: 14,
+  Restore: 15,
 } as const;
 export type RecordType = (typeof RecordType)[keyof typeof RecordType];
 
@@ -67,10 +70,28 @@ export type JournalRecord =
   /** All before it describes one moment. */
   | { readonly type: typeof RecordType.CheckpointEnd }
   /** When what comes before became durable, milliseconds since 1970. */
-  | { readonly type: typeof RecordType.Flushed; readonly dateMs: number };
+  | { readonly type: typeof RecordType.Flushed; readonly dateMs: number }
+  /** Sectors of the data file of the newest layer hold this, or are about to: write it again after a crash. */
+  | {
+      readonly type: typeof RecordType.Data;
+      readonly start: number;
+      readonly count: number;
+      readonly bytes: Uint8Array;
+    }
+  /** All {@link RecordType.Data} before it is durable in the data files, and may have been replaced there. */
+  | { readonly type: typeof RecordType.Synced }
+  /** Sectors of the newest layer are what they were before: what was not flushed is taken out of it. */
+  | {
+      readonly type: typeof RecordType.Restore;
+      readonly start: number;
+      readonly count: number;
+      readonly state: SectorState;
+    };
 
-/** The longest record that is not JSON. */
+/** The longest record that is neither JSON nor data. */
 const BINARY_BYTES_MAX = 300;
+/** Before the bytes of a {@link RecordType.Data}. */
+const DATA_HEADER_BYTES = 13;
 
 /** The bytes of a record. */
 export function encodeRecord(record: JournalRecord): Buffer {
@@ -84,7 +105,10 @@ export function encodeRecord(record: JournalRecord): Buffer {
     case RecordType.Committed:
       return encodeJson(record.type, record.commit);
     case RecordType.CheckpointEnd:
+    case RecordType.Synced:
       return Buffer.of(record.type);
+    case RecordType.Data:
+      return encodeData(record);
     case RecordType.Write:
     case RecordType.Clear:
     case RecordType.Owe:
@@ -92,18 +116,31 @@ export function encodeRecord(record: JournalRecord): Buffer {
     case RecordType.Blocks:
     case RecordType.Detail:
     case RecordType.Flushed:
+    case RecordType.Restore:
       return encodeBinary(record);
   }
 }
 
-type JsonRecordType =
+function encodeData(record: Extract<JournalRecord, { readonly type: typeof RecordType.Data }>): Buffer {
+  const bytes = Buffer.allocUnsafe(DATA_HEADER_BYTES + record.bytes.length);
+  let at = bytes.writeUInt8(record.type, 0);
+  at = bytes.writeUIntBE(record.start, at, 6);
+  at = bytes.writeUIntBE(record.count, at, 6);
+  bytes.set(record.bytes, at);
+  return bytes;
+}
+
+/** Those that are not written by {@link encodeBinary}. */
+type OtherRecordType =
+  | typeof RecordType.Data
+  | typeof RecordType.Synced
   | typeof RecordType.Origin
   | typeof RecordType.Layer
   | typeof RecordType.Pending
   | typeof RecordType.Committed
   | typeof RecordType.CheckpointEnd;
 
-function encodeBinary(record: Exclude<JournalRecord, { readonly type: JsonRecordType }>): Buffer {
+function encodeBinary(record: Exclude<JournalRecord, { readonly type: OtherRecordType }>): Buffer {
   const bytes = Buffer.allocUnsafe(BINARY_BYTES_MAX);
   let at = bytes.writeUInt8(record.type, 0);
   switch (record.type) {
@@ -111,6 +148,11 @@ function encodeBinary(record: Exclude<JournalRecord, { readonly type: JsonRecord
     case RecordType.Clear:
       at = bytes.writeUIntBE(record.start, at, 6);
       at = bytes.writeUIntBE(record.count, at, 6);
+      break;
+    case RecordType.Restore:
+      at = bytes.writeUIntBE(record.start, at, 6);
+      at = bytes.writeUIntBE(record.count, at, 6);
+      at = bytes.writeUInt8(record.state, at);
       break;
     case RecordType.Flushed:
       at = bytes.writeUIntBE(record.dateMs, at, 6);

@@ -14,9 +14,9 @@ export const JOURNAL_NAME = 'journal';
 export const NEW_JOURNAL_NAME = 'journal.new';
 
 /** Zeros are written so far ahead: appends then change no metadata of the file, and a full disk does not stop them. */
-const RESERVE_BYTES = 256 * KIB;
+const RESERVE_BYTES = 1024 * KIB;
 /** The journal is written anew when it is this large and twice as large as after the last time. */
-const COMPACT_BYTES_MIN = 4 * 1024 * KIB;
+const COMPACT_BYTES_MIN = 32 * 1024 * KIB;
 
 /** The append-only file that says what of the data files is valid, and how far a commit has come. */
 export class Journal {
@@ -238,7 +238,8 @@ export async function syncOrDoubt(file: Pick<StagingFile, 'sync'>, folder: Stagi
   }
 }
 
-function doubt(folder: StagingFolder, error: unknown): JournalError {
+/** The error for a folder of which nobody knows what it holds. */
+export function doubt(folder: StagingFolder, error: unknown): JournalError {
   const reason = error instanceof Error ? error.message : String(error);
   return new JournalError(
     `Cannot make changes in ${folder.path} durable: ${reason}. What was flushed before is safe; nothing more is taken ` +

@@ -1,6 +1,6 @@
 import type { CommitWishes, PendingSnapshot } from './fork-facts.js';
 import { PutTable } from './put-table.js';
-import { SECTOR_BYTES, SECTORS_PER_BLOCK } from './sector-state.js';
+import { SECTOR_BYTES, SECTORS_PER_BLOCK, type SectorState } from './sector-state.js';
 import { SectorMap } from './sector-map.js';
 
 /** What was written between two snapshots: which sectors, and how far they are on their way into the later one. */
@@ -26,6 +26,12 @@ export class Layer {
   /** Records zeros. */
   clear(start: number, count: number): void {
     this.map.clear(start, count);
+    this.#touch(start, count);
+  }
+
+  /** Records that sectors are what they were before. */
+  restore(start: number, count: number, state: SectorState): void {
+    this.map.restore(start, count, state);
     this.#touch(start, count);
   }
 

@@ -36,7 +36,7 @@ export interface BlockDetail {
  * less; a mixed one 32 bytes, or 256 where it is mixed within a page of 4 KiB.
  */
 export class SectorMap {
-  readonly #sectorCount: number;
+  readonly sectorCount: number;
   readonly #table: BlockTable;
   readonly #details = new BlockDetails();
   #allocatedPageCount = 0;
@@ -44,7 +44,7 @@ export class SectorMap {
   /** @param sectorCount of the disk, whole blocks. */
   constructor(sectorCount: number) {
     assert(sectorCount % SECTORS_PER_BLOCK === 0, `a map of ${sectorCount} sectors`);
-    this.#sectorCount = sectorCount;
+    this.sectorCount = sectorCount;
     this.#table = new BlockTable(sectorCount / SECTORS_PER_BLOCK);
   }
 
@@ -89,7 +89,7 @@ export class SectorMap {
 
   /** What is at `sector`, and how far it goes, at most to `limit`. */
   runAt(sector: number, limit: number): SectorRun {
-    assert(sector < limit && limit <= this.#sectorCount, `sectors ${sector} to ${limit}`);
+    assert(sector < limit && limit <= this.sectorCount, `sectors ${sector} to ${limit}`);
     let block = Math.floor(sector / SECTORS_PER_BLOCK);
     const blockStart = block * SECTORS_PER_BLOCK;
     let entry = this.#table.get(block);
@@ -127,9 +127,31 @@ export class SectorMap {
     return { state: merged, end };
   }
 
+  /** As {@link runAt}, but with zeros over bytes and zeros over nothing apart, and at most to the end of a mixed block. */
+  rawRunAt(sector: number, limit: number): SectorRun {
+    assert(sector < limit && limit <= this.sectorCount, `sectors ${sector} to ${limit}`);
+    const block = Math.floor(sector / SECTORS_PER_BLOCK);
+    const entry = this.#table.get(block);
+    if (!this.#table.isMixed(entry)) {
+      const limitBlock = Math.ceil(limit / SECTORS_PER_BLOCK);
+      const endBlock = this.#table.endOfSame(block, limitBlock, (other) => other === entry);
+      return { state: entry as SectorState, end: Math.min(limit, endBlock * SECTORS_PER_BLOCK) };
+    }
+    const blockStart = block * SECTORS_PER_BLOCK;
+    const blockLimit = Math.min(SECTORS_PER_BLOCK, limit - blockStart);
+    const slot = this.#table.slotOf(block);
+    const run = this.#details.rawRunAt(slot, entry, sector - blockStart, blockLimit);
+    return { state: run.state as SectorState, end: blockStart + run.end };
+  }
+
+  /** Sets sectors to what they were before. */
+  restore(start: number, count: number, state: SectorState): void {
+    this.#change(start, count, 0, state);
+  }
+
   /** The blocks that the layer has anything for, ascending from `fromBlock`. */
   *blockRuns(fromBlock = 0): Generator<BlockRun, void> {
-    const blockCount = this.#sectorCount / SECTORS_PER_BLOCK;
+    const blockCount = this.sectorCount / SECTORS_PER_BLOCK;
     let block = fromBlock;
     while (block < blockCount) {
       const entry = this.#table.get(block);
@@ -173,7 +195,7 @@ export class SectorMap {
 
   #change(start: number, count: number, keep: number, set: number): void {
     const end = start + count;
-    assert(count > 0 && end <= this.#sectorCount, `sectors ${start} to ${end}`);
+    assert(count > 0 && end <= this.sectorCount, `sectors ${start} to ${end}`);
     let at = start;
     while (at < end) {
       const block = Math.floor(at / SECTORS_PER_BLOCK);

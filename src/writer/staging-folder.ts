@@ -22,6 +22,8 @@ export interface StagingFile {
   sizeBytes(): Promise<number>;
   /** Reads until `target` is full or the file ends. Returns the number of bytes. */
   read(target: Uint8Array, position: number): Promise<number>;
+  /** As `read`, without waiting for anything but the disk. */
+  readNow(target: Uint8Array, position: number): number;
   /** Writes all of `data`, at once where that is quicker than waiting. The file grows as needed, with holes. */
   write(data: Uint8Array, position: number): void | Promise<void>;
   /** Makes durable what was written before the call (fdatasync). */

@@ -161,7 +161,7 @@ t.test('after a power cut, flushed data is exact and unflushed data old or new b
           if (pending.length > 0) await Promise.all(pending.splice(0));
         } else if (random(6) === 0) {
           await device
-            .freeze({ description: '', tags: {}, encryption: null, timeoutMinutes: 60 })
+            .freeze({ description: '', tags: {}, encryption: null, timeoutMinutes: 60 }, random(2) === 0)
             .catch((error: unknown) => {
               if (!String(error).includes('one commit')) throw error;
             });
