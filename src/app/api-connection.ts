@@ -32,11 +32,11 @@ export async function connectApi(
   settings: ApiSettings,
   { logger, clock }: { readonly logger: Logger; readonly clock: Clock },
 ): Promise<ApiConnection> {
-  const { createSdkSnapshotApi } = await import('../ebs/sdk-client.js');
+  const { createHttpSnapshotApi } = await import('../ebs/http-client.js');
   const inFlightMax = settings.inFlightMax ?? DEFAULT_API_IN_FLIGHT_MAX;
   const emulator =
     settings.emulatorDir === undefined ? undefined : await startEmbedded(settings.emulatorDir, logger);
-  const client = await createSdkSnapshotApi({
+  const client = await createHttpSnapshotApi({
     inFlightMax,
     logger,
     clock,
@@ -48,14 +48,15 @@ export async function connectApi(
     throw error;
   });
   const retryTotalMs = settings.retryTotalMs;
+  const api = withRetry(withVerification(client), retryTotalMs === undefined ? {} : { retryTotalMs }, {
+    logger,
+    clock,
+  });
   return {
-    api: withRetry(withVerification(client), retryTotalMs === undefined ? {} : { retryTotalMs }, {
-      logger,
-      clock,
-    }),
+    api,
     limiter: new Limiter(inFlightMax),
     close: async () => {
-      client.close();
+      api.close();
       await emulator?.close();
     },
   };

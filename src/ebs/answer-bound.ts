@@ -2,7 +2,7 @@ import { Transform, type Readable, type TransformCallback } from 'node:stream';
 import { MIB } from '../util/units.js';
 
 /** 10,000 blocks with two tokens of 256 characters each, as JSON, come to 6 MiB; a block to half of one. */
-const ANSWER_BYTES_MAX = 16 * MIB;
+export const ANSWER_BYTES_MAX = 16 * MIB;
 
 /** An answer as the HTTP client hands it on: the head is there, the body is still to be read. */
 export interface HttpAnswer {
@@ -46,7 +46,8 @@ class BoundedBody extends Transform {
   }
 }
 
-function tooLongError(): Error {
+/** What an answer beyond {@link ANSWER_BYTES_MAX} ends in. */
+export function tooLongError(): Error {
   return Object.assign(new Error(`the answer is longer than ${ANSWER_BYTES_MAX} bytes`), {
     name: 'SyntaxError',
   });

@@ -8,14 +8,11 @@ import {
   StartSnapshotCommand,
   type EBSClient,
 } from '@aws-sdk/client-ebs';
-import type { Clock } from '../util/clock.js';
 import { boundAnswer, type HttpAnswer } from './answer-bound.js';
 import { readBlockBody } from './block-body.js';
-import { runCall } from './call-scope.js';
+import type { CallRunner } from './call-runner.js';
 import { BLOCK_BYTES, CHECKSUM_AGGREGATION, CHECKSUM_ALGORITHM } from './constants.js';
-import type { CredentialRenewal } from './credential-renewal.js';
-import type { CallSubject } from './error-text.js';
-import { copyOfError, EbsErrorKind, EbsOperation, isEbsError } from './errors.js';
+import { EbsOperation } from './errors.js';
 import {
   blockPageOf,
   changedBlockPageOf,
@@ -39,32 +36,18 @@ import type {
   StartSnapshotRequest,
 } from './snapshot-api.js';
 
-/** What the calls need beside the SDK's client. */
-export interface SdkCallContext {
-  readonly clock: Clock;
-  /** From the start of a call to the last byte of its answer. */
-  readonly requestTimeoutMs: number;
-  readonly region: string;
-  readonly profile: string | undefined;
-  /** Where requests go if it was said; else it is seen from the first one. */
-  readonly endpointUrl: string | undefined;
-  readonly credentials: CredentialRenewal;
-}
-
 /** The six operations as commands of the SDK; see `createSdkSnapshotApi`. */
 export class SdkSnapshotApi implements SnapshotApi {
   readonly #client: EBSClient;
-  readonly #context: SdkCallContext;
-  #endpoint: string | undefined;
+  readonly #calls: CallRunner;
 
-  constructor(client: EBSClient, context: SdkCallContext) {
+  constructor(client: EBSClient, calls: CallRunner) {
     this.#client = client;
-    this.#context = context;
-    this.#endpoint = context.endpointUrl;
+    this.#calls = calls;
     client.middlewareStack.add(
       (next) => async (call) => {
         const { protocol, hostname, port } = call.request as RequestTarget;
-        this.#endpoint = `${protocol}//${hostname}${port === undefined ? '' : `:${port}`}`;
+        calls.endpoint = `${protocol}//${hostname}${port === undefined ? '' : `:${port}`}`;
         const result = await next(call);
         boundAnswer(result.response as HttpAnswer);
         return result;
@@ -75,16 +58,16 @@ export class SdkSnapshotApi implements SnapshotApi {
 
   listSnapshotBlocks(request: ListSnapshotBlocksRequest, options?: CallOptions): Promise<BlockPage> {
     const { snapshotId } = request;
-    const subject = this.#subject({ operation: EbsOperation.ListSnapshotBlocks, snapshotId });
+    const subject = this.#calls.subject({ operation: EbsOperation.ListSnapshotBlocks, snapshotId });
     const command = new ListSnapshotBlocksCommand({ SnapshotId: snapshotId, ...positionParameters(request) });
-    return this.#run(subject, options, async (abortSignal) =>
+    return this.#calls.run(subject, options, async (abortSignal) =>
       blockPageOf(await this.#client.send(command, { abortSignal }), subject()),
     );
   }
 
   listChangedBlocks(request: ListChangedBlocksRequest, options?: CallOptions): Promise<ChangedBlockPage> {
     const { firstSnapshotId, secondSnapshotId } = request;
-    const subject = this.#subject({
+    const subject = this.#calls.subject({
       operation: EbsOperation.ListChangedBlocks,
       snapshotId: secondSnapshotId,
       otherSnapshotId: firstSnapshotId,
@@ -94,20 +77,20 @@ export class SdkSnapshotApi implements SnapshotApi {
       SecondSnapshotId: secondSnapshotId,
       ...positionParameters(request),
     });
-    return this.#run(subject, options, async (abortSignal) =>
+    return this.#calls.run(subject, options, async (abortSignal) =>
       changedBlockPageOf(await this.#client.send(command, { abortSignal }), subject()),
     );
   }
 
   getSnapshotBlock(request: GetSnapshotBlockRequest, options?: CallOptions): Promise<ReceivedBlock> {
     const { snapshotId, blockIndex } = request;
-    const subject = this.#subject({ operation: EbsOperation.GetSnapshotBlock, snapshotId, blockIndex });
+    const subject = this.#calls.subject({ operation: EbsOperation.GetSnapshotBlock, snapshotId, blockIndex });
     const command = new GetSnapshotBlockCommand({
       SnapshotId: snapshotId,
       BlockIndex: blockIndex,
       BlockToken: request.blockToken,
     });
-    return this.#run(subject, options, async (abortSignal) => {
+    return this.#calls.run(subject, options, async (abortSignal) => {
       const answer = await this.#client.send(command, { abortSignal });
       return {
         bytes: await readBlockBody(answer.BlockData as Readable, abortSignal, subject),
@@ -120,7 +103,7 @@ export class SdkSnapshotApi implements SnapshotApi {
 
   startSnapshot(request: StartSnapshotRequest, options?: CallOptions): Promise<StartedSnapshot> {
     const { parentSnapshotId } = request;
-    const subject = this.#subject({
+    const subject = this.#calls.subject({
       operation: EbsOperation.StartSnapshot,
       otherSnapshotId: parentSnapshotId,
     });
@@ -134,14 +117,14 @@ export class SdkSnapshotApi implements SnapshotApi {
       KmsKeyArn: request.kmsKeyArn,
       Timeout: request.timeoutMinutes,
     });
-    return this.#run(subject, options, async (abortSignal) =>
+    return this.#calls.run(subject, options, async (abortSignal) =>
       startedSnapshotOf(await this.#client.send(command, { abortSignal }), subject()),
     );
   }
 
   putSnapshotBlock(request: PutSnapshotBlockRequest, options?: CallOptions): Promise<void> {
     const { snapshotId, blockIndex } = request;
-    const subject = this.#subject({ operation: EbsOperation.PutSnapshotBlock, snapshotId, blockIndex });
+    const subject = this.#calls.subject({ operation: EbsOperation.PutSnapshotBlock, snapshotId, blockIndex });
     const command = new PutSnapshotBlockCommand({
       SnapshotId: snapshotId,
       BlockIndex: blockIndex,
@@ -151,14 +134,14 @@ export class SdkSnapshotApi implements SnapshotApi {
       ChecksumAlgorithm: CHECKSUM_ALGORITHM,
       Progress: request.progressPercent,
     });
-    return this.#run(subject, options, async (abortSignal) => {
+    return this.#calls.run(subject, options, async (abortSignal) => {
       await this.#client.send(command, { abortSignal });
     });
   }
 
   completeSnapshot(request: CompleteSnapshotRequest, options?: CallOptions): Promise<SnapshotStatus> {
     const { snapshotId, checksum } = request;
-    const subject = this.#subject({ operation: EbsOperation.CompleteSnapshot, snapshotId });
+    const subject = this.#calls.subject({ operation: EbsOperation.CompleteSnapshot, snapshotId });
     const linear = {
       ChecksumAlgorithm: CHECKSUM_ALGORITHM,
       ChecksumAggregationMethod: CHECKSUM_AGGREGATION,
@@ -168,36 +151,13 @@ export class SdkSnapshotApi implements SnapshotApi {
       ChangedBlocksCount: request.changedBlocksCount,
       ...(checksum === undefined ? {} : { Checksum: checksum, ...linear }),
     });
-    return this.#run(subject, options, async (abortSignal) =>
+    return this.#calls.run(subject, options, async (abortSignal) =>
       snapshotStatusOf((await this.#client.send(command, { abortSignal })).Status, subject()),
     );
   }
 
   close(): void {
     this.#client.destroy();
-  }
-
-  // Asked when a call fails, for only then is it known where the request went.
-  #subject(subject: CallSubject): () => CallSubject {
-    const { region, profile } = this.#context;
-    return () => ({ ...subject, region, profile, endpoint: this.#endpoint });
-  }
-
-  async #run<T>(
-    subject: () => CallSubject,
-    options: CallOptions | undefined,
-    call: (signal: AbortSignal) => Promise<T>,
-  ): Promise<T> {
-    const { clock, requestTimeoutMs, credentials } = this.#context;
-    const timeoutMs = Math.min(requestTimeoutMs, options?.timeoutMs ?? Number.POSITIVE_INFINITY);
-    try {
-      return await runCall({ clock, timeoutMs, signal: options?.signal, subject }, call);
-    } catch (error) {
-      const expired = isEbsError(error, EbsErrorKind.ExpiredCredentials);
-      throw expired && (await credentials.renew())
-        ? copyOfError(error, error.message, { retryable: true })
-        : error;
-    }
   }
 }
 
