@@ -5,6 +5,7 @@ import type { ReceivedBlock, SnapshotApi } from '../ebs/snapshot-api.js';
 import type { Clock } from '../util/clock.js';
 import { Lane, type Limiter } from '../util/limiter.js';
 import { ZERO_BLOCK, type CachedBlock } from './block-cache.js';
+import type { SnapshotDiskCache } from './disk/disk-cache.js';
 import type { TokenMap } from './token-map.js';
 
 export interface BlockFetcherOptions {
@@ -16,6 +17,8 @@ export interface BlockFetcherOptions {
   readonly clock: Clock;
   /** Aborts all calls. */
   readonly signal: AbortSignal;
+  /** Asked before the service is, and given what the service gave. Default: none. */
+  readonly disk?: SnapshotDiskCache | undefined;
   /** Gets each block once, before anybody who waits for it does. */
   readonly keep: (blockIndex: number, block: CachedBlock) => void;
 }
@@ -25,6 +28,8 @@ export interface FetchCounts {
   /** GetSnapshotBlock calls that brought a block. */
   readonly gets: number;
   readonly bytes: number;
+  /** Blocks that were found in the disk cache. */
+  readonly diskHits: number;
   /** Calls that were answered with a block token refused, and made again with a new one. */
   readonly refusedTokens: number;
 }
@@ -60,7 +65,7 @@ const DROPPED = new Error('nobody waits for the block any more');
 export class BlockFetcher {
   readonly #options: BlockFetcherOptions;
   readonly #flights = new Map<number, Flight>();
-  readonly #counts = { gets: 0, bytes: 0, refusedTokens: 0 };
+  readonly #counts = { gets: 0, bytes: 0, diskHits: 0, refusedTokens: 0 };
 
   constructor(options: BlockFetcherOptions) {
     this.#options = options;
@@ -121,8 +126,14 @@ export class BlockFetcher {
   }
 
   async #load(flight: Flight): Promise<CachedBlock> {
-    const { tokens, keep } = this.#options;
+    const { tokens, keep, disk } = this.#options;
     const { blockIndex, askedMs } = flight;
+    const stored = await disk?.read(blockIndex);
+    if (stored !== undefined) {
+      this.#counts.diskHits += 1;
+      keep(blockIndex, stored);
+      return stored;
+    }
     let token = await tokens.tokenOf(blockIndex, { askedMs });
     if (token === undefined) return ZERO_BLOCK;
     let received: ReceivedBlock;
@@ -141,6 +152,7 @@ export class BlockFetcher {
     this.#counts.bytes += BLOCK_BYTES;
     const block = received.checksum === ZERO_BLOCK_CHECKSUM ? ZERO_BLOCK : received.bytes;
     keep(blockIndex, block);
+    if (received.checksum !== undefined) void disk?.store(blockIndex, block, received.checksum);
     return block;
   }
 

@@ -20,6 +20,7 @@ import { GIB } from '../util/units.js';
 import { AllocationMap } from './allocation-map.js';
 import { ZERO_BLOCK, type BlockCache, type CachedBlock, type SnapshotCache } from './block-cache.js';
 import { BlockFetcher, type FetchCounts } from './block-fetcher.js';
+import type { DiskCache } from './disk/disk-cache.js';
 import { FailureLog } from './failure-log.js';
 import { blocksIn, prefetchBlocks } from './prefetch.js';
 import { ReadAhead } from './read-ahead.js';
@@ -42,12 +43,20 @@ export interface SnapshotDeviceOptions {
   readonly tokenMemory?: TokenMemory;
   /** Whether blocks that a sequential reader will want are fetched before it asks. Default: true. */
   readonly readsAhead?: boolean;
+  /** Blocks that outlive the process. Default: none. */
+  readonly disk?: DiskStore;
   /** Default: silent. */
   readonly logger?: Logger;
   /** Default: the real time. */
   readonly clock?: Clock;
   /** Gives up opening. Of no effect later. */
   readonly signal?: AbortSignal;
+}
+
+/** The disk cache, and which service the snapshot is of: ids are unique within one only. */
+export interface DiskStore {
+  readonly cache: DiskCache;
+  readonly service: string;
 }
 
 /** What a device has done so far. */
@@ -125,7 +134,9 @@ export class SnapshotDevice implements BlockDevice {
     this.#closing = closing;
     const { signal } = closing;
     const keep = (blockIndex: number, block: CachedBlock): void => this.#cache.set(blockIndex, block);
-    this.#fetcher = new BlockFetcher({ api, snapshotId, tokens, limiter, clock, signal, keep });
+    const { volumeSizeGib } = tokens;
+    const disk = options.disk?.cache.of({ service: options.disk.service, snapshotId, volumeSizeGib });
+    this.#fetcher = new BlockFetcher({ api, snapshotId, tokens, limiter, clock, signal, disk, keep });
     if (options.readsAhead ?? true) {
       const { shares } = cache;
       this.#readAhead = new ReadAhead({ tokens, fetcher: this.#fetcher, cache: this.#cache, clock, shares });

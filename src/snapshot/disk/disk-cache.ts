@@ -1,0 +1,236 @@
+import { ZERO_BLOCK_CHECKSUM, blockChecksum } from '../../ebs/checksum.js';
+import { BLOCK_BYTES } from '../../ebs/constants.js';
+import type { Clock } from '../../util/clock.js';
+import { EnvironmentError } from '../../util/errors.js';
+import { Limiter } from '../../util/limiter.js';
+import type { Logger } from '../../util/logger.js';
+import { systemReason } from '../../util/system-reason.js';
+import { ZERO_BLOCK, type CachedBlock } from '../block-cache.js';
+import { prepareCacheFolder } from './cache-folder.js';
+import { CacheIndex } from './cache-index.js';
+import { keyOf, type BlockPlace } from './index-entry.js';
+import { Segments } from './segments.js';
+
+export interface DiskCacheOptions {
+  /** Made when there is none; private to the user. */
+  readonly dir: string;
+  /** Bound on the blocks, at least {@link DISK_CACHE_BYTES_MIN}. The index takes another 0.05 %. */
+  readonly bytesMax: number;
+  readonly logger: Logger;
+  readonly clock: Clock;
+}
+
+/** Whose block it is. */
+export interface DiskCacheIdentity {
+  /** Tells services apart: an emulator may have a snapshot of the same id as AWS has. */
+  readonly service: string;
+  readonly snapshotId: string;
+  readonly volumeSizeGib: number;
+}
+
+/** What the cache has done so far. */
+export interface DiskCacheCounts {
+  /** Blocks that were found. */
+  readonly hits: number;
+  /** Blocks that were written. */
+  readonly stored: number;
+  /** Blocks that were there already, under the name of another block. */
+  readonly shared: number;
+  /** Blocks that were not written, as the disk could not keep up or failed. */
+  readonly skipped: number;
+}
+
+/** Smaller, and evicting would be too coarse to be of use. */
+export const DISK_CACHE_BYTES_MIN = 64 * BLOCK_BYTES;
+
+/** Each holds a block. */
+const READS_AT_ONCE_MAX = 8;
+/** Blocks that wait to be written, and hold their memory as long: 16 MiB. What comes faster is not kept. */
+const STORES_WAITING_MAX = 32;
+/** A disk that failed is left alone for so long. */
+const PAUSE_MS = 30_000;
+
+const ZERO_DIGEST = Buffer.from(ZERO_BLOCK_CHECKSUM, 'base64');
+const NOWHERE: BlockPlace = { segment: 0, slot: 0 };
+
+/**
+ * Blocks on disk, of all snapshots and several processes. Kept by content: equal blocks are there once. Each block is
+ * compared with the SHA-256 that the service declared for it before it is given out; a check that is cheaper to make would
+ * also be cheaper to deceive, and this one runs beside the main thread. Whatever goes wrong costs what was in the cache,
+ * and is never an error to who reads.
+ */
+export class DiskCache {
+  readonly #index: CacheIndex;
+  readonly #segments: Segments;
+  readonly #reads = new Limiter(READS_AT_ONCE_MAX);
+  readonly #stores = new Limiter(1);
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #counts = { hits: 0, stored: 0, shared: 0, skipped: 0 };
+  #pausedUntilMs = 0;
+  #isClosed = false;
+  readonly bytesMax: number;
+
+  private constructor(index: CacheIndex, segments: Segments, options: DiskCacheOptions) {
+    this.#index = index;
+    this.#segments = segments;
+    this.#clock = options.clock;
+    this.#logger = options.logger.child({ cacheDir: options.dir });
+    this.bytesMax = options.bytesMax;
+  }
+
+  /**
+   * Opens the cache in a folder, which is made when there is none.
+   *
+   * @throws {EnvironmentError} in one line when the folder cannot be used, or is not this user's alone.
+   */
+  static async open(options: DiskCacheOptions): Promise<DiskCache> {
+    const folder = prepareCacheFolder(options.dir);
+    const blocksMax = Math.floor(options.bytesMax / BLOCK_BYTES);
+    const segments = new Segments(folder, blocksMax);
+    try {
+      const index = await CacheIndex.open(folder, blocksMax);
+      await segments.evict(0);
+      return new DiskCache(index, segments, options);
+    } catch (error) {
+      const reason = systemReason(error);
+      throw new EnvironmentError(`Cannot keep blocks in "${options.dir}": ${reason}.`, { cause: error });
+    }
+  }
+
+  get counts(): DiskCacheCounts {
+    return this.#counts;
+  }
+
+  /** The blocks of one snapshot. */
+  of(identity: DiskCacheIdentity): SnapshotDiskCache {
+    return new SnapshotDiskCache(this, identity);
+  }
+
+  /** Finds a block by its key. Never rejects. */
+  read(key: Buffer): Promise<CachedBlock | undefined> {
+    if (this.#isPaused) return Promise.resolve(undefined);
+    return this.#reads.run(() => this.#read(key)).catch((error: unknown) => this.#fail('read', error));
+  }
+
+  /** Keeps a block under its key, after a while. The bytes must not change. Never rejects. */
+  async store(key: Buffer, block: CachedBlock, checksum: string): Promise<void> {
+    if (this.#isPaused || this.#stores.waitingCount >= STORES_WAITING_MAX) {
+      this.#counts.skipped += 1;
+      return;
+    }
+    await this.#stores
+      .run(() => this.#store(key, block, Buffer.from(checksum, 'base64')))
+      .catch((error: unknown) => this.#fail('write', error));
+  }
+
+  /** Resolves when what was to be stored is. */
+  async settled(): Promise<void> {
+    await this.#stores.idle();
+  }
+
+  /** Finishes what is under way, and closes the files. */
+  async close(): Promise<void> {
+    await this.#stores.idle();
+    await this.#reads.idle();
+    this.#isClosed = true;
+    await this.#segments.close();
+    await this.#index.close();
+  }
+
+  get #isPaused(): boolean {
+    return this.#isClosed || this.#clock.nowMs() < this.#pausedUntilMs;
+  }
+
+  async #read(key: Buffer): Promise<CachedBlock | undefined> {
+    const named = await this.#index.find(key);
+    if (named === undefined) return undefined;
+    const { digest } = named;
+    if (digest.equals(ZERO_DIGEST)) {
+      this.#counts.hits += 1;
+      return ZERO_BLOCK;
+    }
+    // The block may have moved to a newer segment since it was named.
+    const place = (await this.#index.find(contentKeyOf(digest))) ?? named;
+    const block = await this.#segments.read(place);
+    const isWhole = block !== undefined && Buffer.from(await blockChecksum(block), 'base64').equals(digest);
+    if (!isWhole) {
+      // Else it would be taken for kept when it is stored again.
+      await this.#index.remove(contentKeyOf(digest));
+      return undefined;
+    }
+    this.#counts.hits += 1;
+    if (this.#segments.isOld(place) || this.#segments.isOld(named)) {
+      void this.#keepLonger(key, block, digest);
+    }
+    return block;
+  }
+
+  async #store(key: Buffer, block: CachedBlock, digest: Buffer): Promise<void> {
+    if (block === ZERO_BLOCK) {
+      await this.#index.put(key, { ...NOWHERE, digest: ZERO_DIGEST });
+      return;
+    }
+    const contentKey = contentKeyOf(digest);
+    const known = await this.#index.find(contentKey);
+    const isKnown = known !== undefined && !this.#segments.isOld(known) && (await this.#segments.has(known));
+    const place = isKnown ? known : await this.#segments.append(block);
+    if (isKnown) this.#counts.shared += 1;
+    else this.#counts.stored += 1;
+    await this.#index.put(key, { ...place, digest });
+    if (!isKnown) await this.#index.put(contentKey, { ...place, digest });
+  }
+
+  /** Writes a block that is in use once more before its segment is evicted, and its entries before they are replaced. */
+  async #keepLonger(key: Buffer, block: Buffer, digest: Buffer): Promise<void> {
+    if (this.#stores.waitingCount >= STORES_WAITING_MAX) return;
+    const contentKey = contentKeyOf(digest);
+    const move = async (): Promise<void> => {
+      const known = await this.#index.find(contentKey);
+      const isMoved = known !== undefined && !this.#segments.isOld(known);
+      const place = isMoved ? known : await this.#segments.append(block);
+      await this.#index.put(key, { ...place, digest });
+      if (!isMoved) await this.#index.put(contentKey, { ...place, digest });
+    };
+    await this.#stores.run(move).catch((error: unknown) => this.#fail('write', error));
+  }
+
+  #fail(verb: 'read' | 'write', error: unknown): undefined {
+    if (this.#isClosed || this.#isPaused) return;
+    this.#pausedUntilMs = this.#clock.nowMs() + PAUSE_MS;
+    this.#logger.warn(`cannot ${verb} the disk cache: it is left alone for a while`, {
+      reason: systemReason(error),
+      pauseMs: PAUSE_MS,
+    });
+  }
+}
+
+/** The blocks of one snapshot in a {@link DiskCache}. */
+export class SnapshotDiskCache {
+  readonly #cache: DiskCache;
+  readonly #identity: DiskCacheIdentity;
+
+  constructor(cache: DiskCache, identity: DiskCacheIdentity) {
+    this.#cache = cache;
+    this.#identity = identity;
+  }
+
+  /** The block if it is there and proves to be whole. Never rejects. */
+  read(blockIndex: number): Promise<CachedBlock | undefined> {
+    return this.#cache.read(this.#keyOf(blockIndex));
+  }
+
+  /** Keeps a block, after a while. @param checksum base64 of its SHA-256. Never rejects. */
+  store(blockIndex: number, block: CachedBlock, checksum: string): Promise<void> {
+    return this.#cache.store(this.#keyOf(blockIndex), block, checksum);
+  }
+
+  #keyOf(blockIndex: number): Buffer {
+    const { service, snapshotId, volumeSizeGib } = this.#identity;
+    return keyOf('block', service, snapshotId, volumeSizeGib, blockIndex);
+  }
+}
+
+function contentKeyOf(digest: Buffer): Buffer {
+  return keyOf('content', digest.toString('base64'));
+}
