@@ -10,6 +10,7 @@ import {
 
 /** As much as Node's own parser takes for all headers. What of a body arrives with them is copied. */
 const SCRATCH_BYTES = 16 * 1024;
+const HEAD_START = Buffer.from('HTTP/1.');
 const HEAD_END = Buffer.from('\r\n\r\n');
 const LINE_END = Buffer.from('\r\n');
 /** [RFC 9112: 7.1 Chunked Transfer Coding] A size, and an extension that nobody looks at. */
@@ -74,7 +75,11 @@ export class AnswerReader {
   /** Where the next bytes are to be put: at least one byte of room. */
   target(): Buffer {
     if (this.#state !== State.Body) return this.#scratch.subarray(this.#scratchBytes);
-    if (this.#bodyBytes === this.#body.length) this.#grow(this.#bodyBytes + 1);
+    if (this.#bodyBytes === this.#body.length) {
+      // Whether it ends here is known by reading on.
+      if (this.#bodyBytes >= this.#bodyMaxBytes) return this.#scratch;
+      this.#grow(this.#bodyBytes + 1);
+    }
     return this.#body.subarray(this.#bodyBytes, Math.min(this.#bodyEnd, this.#body.length));
   }
 
@@ -86,6 +91,7 @@ export class AnswerReader {
   received(countBytes: number): void {
     this.#hasBegun = true;
     if (this.#state === State.Body) {
+      if (this.#bodyBytes === this.#body.length) throw this.#tooLong();
       this.#bodyBytes += countBytes;
       if (this.#bodyBytes === this.#bodyEnd) this.#endPart();
       return;
@@ -149,7 +155,12 @@ export class AnswerReader {
 
   #readHead(at: number): number | undefined {
     const end = this.#indexOf(HEAD_END, at);
-    if (end < 0) return undefined;
+    if (end < 0) {
+      const start = this.#scratch.subarray(at, Math.min(this.#scratchBytes, at + HEAD_START.length));
+      if (start.equals(HEAD_START.subarray(0, start.length))) return undefined;
+      // Somebody who speaks another protocol may wait for more from this side.
+      throw new AnswerFormatError('the answer does not begin as one of HTTP/1.1');
+    }
     const head = parseHead(this.#scratch.toString('latin1', at, end));
     const next = end + HEAD_END.length;
     if (head.status < 200) {

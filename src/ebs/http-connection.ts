@@ -135,9 +135,12 @@ export class HttpConnection {
 
   #finish(exchange: Exchange): void {
     this.#exchange = undefined;
+    const answer = this.#reader.take();
     // The answer to a request that has not left yet: what is left of it must not be taken for another request.
     if (!this.#reader.mayGoOn || this.#socket.writableLength > 0) this.destroy();
-    exchange.resolve(this.#reader.take());
+    // What has arrived behind the answer is read before anybody sends another request here, to which it would seem to
+    // belong.
+    setImmediate(() => exchange.resolve(answer));
   }
 
   #ended(): void {

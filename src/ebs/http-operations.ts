@@ -42,6 +42,8 @@ interface BlockExchange {
   readonly signal: AbortSignal;
 }
 
+/** What the SDK takes for a wrong clock; the service allows for five minutes. */
+const CLOCK_SKEW_MS = 240_000;
 const PLAIN_COUNT = /^\d{1,15}$/;
 /** For answers that are not blocks: what they say is read once, so they grow as they come. */
 const OTHER_ROOM: BodyRoom = { expectedBytes: 16 * 1024, maxBytes: ANSWER_BYTES_MAX };
@@ -171,7 +173,7 @@ export class HttpSnapshotApi implements SnapshotApi {
     } catch (thrown) {
       const error = toEbsError(thrown, subject());
       // Another answer may have told the service's time since this request was signed: the next one is right.
-      const isCorrected = clockOffsetMs !== this.#transport.wire.clockOffsetMs;
+      const isCorrected = Math.abs(clockOffsetMs - this.#transport.wire.clockOffsetMs) >= CLOCK_SKEW_MS;
       throw isCorrected && error.kind === EbsErrorKind.ClockSkew
         ? copyOfError(error, error.message, { retryable: true })
         : error;
