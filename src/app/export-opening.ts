@@ -1,7 +1,7 @@
 import type { BlockDevice } from '../device/block-device.js';
 import { MemoryDevice } from '../device/memory-device.js';
 import type { BlockCache } from '../snapshot/block-cache.js';
-import { openSnapshotDevice } from '../snapshot/snapshot-device.js';
+import { openSnapshotDevice, type DiskStore, type SnapshotDevice } from '../snapshot/snapshot-device.js';
 import { assert } from '../util/assert.js';
 import type { Clock } from '../util/clock.js';
 import { Limiter } from '../util/limiter.js';
@@ -19,6 +19,10 @@ export interface OpeningContext {
   /** Absent where no export comes from a snapshot. */
   readonly connection: ApiConnection | undefined;
   readonly cache: BlockCache;
+  /** Default: none. */
+  readonly disk?: DiskStore | undefined;
+  /** Default: true. */
+  readonly readsAhead?: boolean | undefined;
   readonly logger: Logger;
   readonly clock: Clock;
   readonly signal: AbortSignal | undefined;
@@ -36,13 +40,14 @@ export async function openExports(
   context: OpeningContext,
 ): Promise<readonly RegisteredExport[]> {
   const limiter = new Limiter(OPENINGS_AT_ONCE_MAX);
+  const snapshots: OpenSnapshots = new Map();
   const failure = new AbortController();
   const signal =
     context.signal === undefined ? failure.signal : AbortSignal.any([context.signal, failure.signal]);
   const outcomes = await Promise.allSettled(
     specs.map((spec) =>
       limiter
-        .run(() => openExport(spec, { ...context, signal }), undefined, signal)
+        .run(() => openExport(spec, { ...context, signal }, snapshots), undefined, signal)
         .catch((error: unknown) => {
           failure.abort(error);
           throw error;
@@ -57,7 +62,14 @@ export async function openExports(
   return opened;
 }
 
-async function openExport(spec: ExportSpec, context: OpeningContext): Promise<RegisteredExport> {
+/** By their ids. A snapshot never changes: under whatever names it is served, it is one device. */
+type OpenSnapshots = Map<string, Promise<SnapshotDevice>>;
+
+async function openExport(
+  spec: ExportSpec,
+  context: OpeningContext,
+  snapshots: OpenSnapshots,
+): Promise<RegisteredExport> {
   const { name, source } = spec;
   if (source.kind === 'fork' || source.kind === 'blank') {
     const { connection } = context;
@@ -65,24 +77,33 @@ async function openExport(spec: ExportSpec, context: OpeningContext): Promise<Re
     const { openForkExport } = await import('./fork-export.js');
     return openForkExport(name, source, { ...context, connection, forks: context.forks ?? {} });
   }
-  return { name, device: await openDevice(name, source, context) };
+  return { name, device: await openDevice(source, context, snapshots) };
 }
 
 async function openDevice(
-  name: string,
   source: Exclude<ExportSource, ForkSource>,
   context: OpeningContext,
+  snapshots: OpenSnapshots,
 ): Promise<BlockDevice> {
   if (source.kind === 'memory') return new MemoryDevice(source.sizeBytes);
-  const { connection, cache, clock, signal } = context;
+  const { snapshotId } = source;
+  const opening = snapshots.get(snapshotId) ?? openSnapshot(snapshotId, context);
+  snapshots.set(snapshotId, opening);
+  return opening;
+}
+
+function openSnapshot(snapshotId: string, context: OpeningContext): Promise<SnapshotDevice> {
+  const { connection, cache, disk, readsAhead = true, logger, clock, signal } = context;
   assert(connection !== undefined, 'a snapshot is opened through a connection to EBS');
   return openSnapshotDevice({
     api: connection.api,
     limiter: connection.limiter,
-    snapshotId: source.snapshotId,
+    snapshotId,
     cache,
-    logger: context.logger.child({ export: name }),
+    readsAhead,
+    logger,
     clock,
+    ...(disk === undefined ? {} : { disk }),
     ...(signal === undefined ? {} : { signal }),
   });
 }

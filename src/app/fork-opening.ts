@@ -1,6 +1,6 @@
 import type { BlockDevice } from '../device/block-device.js';
 import type { BlockCache } from '../snapshot/block-cache.js';
-import { openSnapshotDevice } from '../snapshot/snapshot-device.js';
+import { openSnapshotDevice, type DiskStore } from '../snapshot/snapshot-device.js';
 import type { Clock } from '../util/clock.js';
 import { EnvironmentError, messageOf, SnapnbdError, systemCodeOf, UsageError } from '../util/errors.js';
 import type { Logger } from '../util/logger.js';
@@ -20,6 +20,8 @@ import type { ForkSettings } from './settings.js';
 export interface ForkContext {
   readonly connection: ApiConnection;
   readonly cache: BlockCache;
+  readonly disk?: DiskStore | undefined;
+  readonly readsAhead?: boolean | undefined;
   readonly logger: Logger;
   readonly clock: Clock;
   readonly forks: ForkSettings;
@@ -129,14 +131,16 @@ function optionsOf(
 }
 
 function openBase(snapshotId: string, name: string, context: ForkContext): Promise<BlockDevice> {
-  const { connection, cache, clock, logger, signal } = context;
+  const { connection, cache, disk, readsAhead = true, clock, logger, signal } = context;
   return openSnapshotDevice({
     api: connection.api,
     limiter: connection.limiter,
     snapshotId,
     cache,
+    readsAhead,
     logger: logger.child({ fork: name }),
     clock,
+    ...(disk === undefined ? {} : { disk }),
     ...(signal === undefined ? {} : { signal }),
   });
 }

@@ -1,10 +1,13 @@
 import { NbdServer } from '../nbd/server.js';
 import { BlockCache } from '../snapshot/block-cache.js';
+import { SnapshotDevice } from '../snapshot/snapshot-device.js';
 import { systemClock, type Clock } from '../util/clock.js';
 import { silentLogger, type Logger } from '../util/logger.js';
 import { connectApi } from './api-connection.js';
 import { openExports } from './export-opening.js';
+import { openDiskStore } from './disk-store.js';
 import { ExportRegistry } from './export-registry.js';
+import { hydrateAll } from './hydrating.js';
 import { addressesToListenOn, listenOnAll, loadTls } from './listening.js';
 import { DEFAULT_CACHE_MEMORY_BYTES, type ServeSettings } from './settings.js';
 
@@ -60,18 +63,21 @@ export async function startServer(
     const needsApi = settings.exports.some(({ source }) => source.kind !== 'memory');
     const connection = needsApi ? await connectApi(settings.api ?? {}, { logger, clock }) : undefined;
     if (connection !== undefined) releases.push(() => connection.close());
+    const disk = await openDiskStore(settings, { logger, clock });
+    if (disk !== undefined) releases.push(() => disk.cache.close());
 
     const cache = new BlockCache(settings.cacheMemoryBytes ?? DEFAULT_CACHE_MEMORY_BYTES);
-    const registry = new ExportRegistry(
-      await openExports(settings.exports, {
-        connection,
-        cache,
-        logger,
-        clock,
-        signal,
-        ...(settings.forks === undefined ? {} : { forks: settings.forks }),
-      }),
-    );
+    const exports = await openExports(settings.exports, {
+      connection,
+      cache,
+      disk,
+      readsAhead: settings.readsAhead,
+      logger,
+      clock,
+      signal,
+      ...(settings.forks === undefined ? {} : { forks: settings.forks }),
+    });
+    const registry = new ExportRegistry(exports);
     releases.push(() => registry.close());
 
     const { connectionsMax } = listen;
@@ -86,6 +92,18 @@ export async function startServer(
     const names = settings.exports.map(({ name }) => name);
     const uris = await listenOnAll(server, addresses, names, listen);
     signal?.throwIfAborted();
+    if (disk !== undefined && settings.disk?.hydrates === true) {
+      const ending = new AbortController();
+      releases.push(() => {
+        ending.abort();
+        return Promise.resolve();
+      });
+      const devices = new Set(
+        exports.flatMap(({ device }) => (device instanceof SnapshotDevice ? [device] : [])),
+      );
+      const { blocksMax } = disk.cache;
+      void hydrateAll({ devices: [...devices], blocksMax, logger, clock, signal: ending.signal });
+    }
     return {
       uris,
       drain: async () => {

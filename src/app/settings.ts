@@ -1,6 +1,6 @@
 import type { ListenAddress } from '../nbd/listen/listen-address.js';
 import type { TlsFiles } from '../nbd/tls/tls-credentials.js';
-import { MIB } from '../util/units.js';
+import { GIB, MIB } from '../util/units.js';
 import type { Durability } from '../writer/fork.js';
 import type { ExpressedWishes } from '../writer/fork-facts.js';
 import type { ExportSpec } from './export-spec.js';
@@ -65,14 +65,32 @@ export interface ForkSettings {
   readonly wishes?: ExpressedWishes;
 }
 
+/** Blocks on disk that outlive the process. */
+export interface DiskCacheSettings {
+  /** A folder of this user's own; made when there is none. */
+  readonly dir: string;
+  /** Bound on the blocks, in bytes, at least 32 MiB. Default: 20 GiB. */
+  readonly bytesMax?: number;
+  /** Bring the whole snapshots into it in the background. Default: false. */
+  readonly hydrates?: boolean;
+}
+
+/** What is kept of blocks, and what is fetched before it is asked for. */
+export interface ReadingSettings {
+  /** Bound on the memory that cached blocks take, in bytes. Default: 256 MiB. */
+  readonly cacheMemoryBytes?: number;
+  /** Default: none. */
+  readonly disk?: DiskCacheSettings;
+  /** Fetch ahead of sequential readers. Default: true. */
+  readonly readsAhead?: boolean;
+}
+
 /** All that `snapnbd serve` can be told. */
-export interface ServeSettings {
+export interface ServeSettings extends ReadingSettings {
   /** At least one; the first is also the default export. */
   readonly exports: readonly ExportSpec[];
   readonly listen?: ListenSettings;
   readonly api?: ApiSettings;
-  /** Bound on the memory that cached blocks take, in bytes. Default: 256 MiB. */
-  readonly cacheMemoryBytes?: number;
   readonly forks?: ForkSettings;
 }
 
@@ -80,6 +98,9 @@ export interface ServeSettings {
 export const DEFAULT_LISTEN_ADDRESS = '127.0.0.1:10809';
 
 export const DEFAULT_CACHE_MEMORY_BYTES = 256 * MIB;
+
+/** A large part of most system disks, and a small one of a server's. */
+export const DEFAULT_DISK_CACHE_BYTES = 20 * GIB;
 
 /** About 100 calls in flight saturate one snapshot's quota; more than 64 gain little and cost 512 KiB each. */
 export const DEFAULT_API_IN_FLIGHT_MAX = 64;

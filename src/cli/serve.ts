@@ -1,14 +1,13 @@
 import { Command, Option } from 'commander';
 import { UsageError } from '../util/errors.js';
-import { parseSizeBytes } from '../util/units.js';
 import type { ApiOptions } from './api-options.js';
 import { addApiOptions, apiSettingsOf } from './api-options.js';
+import { addCacheOptions, readingSettingsOf, type CacheOptions } from './cache-options.js';
 import { addForkServeOptions, forkSettingsOf, type ForkServeOptions } from './fork-options.js';
 import type { ListenCliOptions } from './listen-options.js';
 import { addListenOptions, listenSettingsOf } from './listen-options.js';
 
-interface ServeOptions extends ApiOptions, ListenCliOptions, ForkServeOptions {
-  readonly cacheMemory?: number;
+interface ServeOptions extends ApiOptions, ListenCliOptions, ForkServeOptions, CacheOptions {
   readonly logFormat: 'text' | 'json';
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
 }
@@ -20,13 +19,8 @@ export function serveCommand(): Command {
     .argument(
       '<EXPORT...>',
       'snap-ID, NAME=snap-ID, NAME=fork:snap-ID, NAME=blank:SIZE, or NAME=memory:SIZE; the first is also the default export',
-    )
-    .addOption(
-      new Option('--cache-memory <SIZE>', 'memory for blocks that were read (default: 256MiB)').argParser(
-        parseSizeBytes,
-      ),
     );
-  return addApiOptions(addForkServeOptions(addListenOptions(command)))
+  return addApiOptions(addForkServeOptions(addListenOptions(addCacheOptions(command))))
     .addOption(
       new Option('--log-format <FORMAT>', 'of the log on stderr').choices(['text', 'json']).default('text'),
     )
@@ -70,7 +64,7 @@ async function run(exportTexts: readonly string[], options: ServeOptions): Promi
       },
       api: apiSettingsOf(options),
       forks: forkSettingsOf(options),
-      ...(options.cacheMemory === undefined ? {} : { cacheMemoryBytes: options.cacheMemory }),
+      ...readingSettingsOf(options),
     },
     logger,
     onReady: (uris) => process.stdout.write(uris.map((uri) => `${uri}\n`).join('')),

@@ -47,7 +47,7 @@ export class BlockCache {
       assert(ordinal < SNAPSHOTS_MAX, `${ordinal} snapshots in one cache`);
       this.#ordinals.set(snapshotId, ordinal);
     }
-    return new SnapshotCache(this.#blocks, ordinal * KEYS_PER_SNAPSHOT);
+    return new SnapshotCache(this.#blocks, ordinal * KEYS_PER_SNAPSHOT, this.bytesMax);
   }
 
   /** What the blocks take. */
@@ -69,10 +69,12 @@ export class BlockCache {
 export class SnapshotCache {
   readonly #blocks: LRUCache<number, CachedBlock> | undefined;
   readonly #firstKey: number;
+  readonly #bytesMax: number;
 
-  constructor(blocks: LRUCache<number, CachedBlock> | undefined, firstKey: number) {
+  constructor(blocks: LRUCache<number, CachedBlock> | undefined, firstKey: number, bytesMax: number) {
     this.#blocks = blocks;
     this.#firstKey = firstKey;
+    this.#bytesMax = bytesMax;
   }
 
   /** The block, which is now the most recently used. */
@@ -87,6 +89,11 @@ export class SnapshotCache {
 
   set(blockIndex: number, block: CachedBlock): void {
     this.#blocks?.set(this.#firstKey + blockIndex, block);
+  }
+
+  /** Keeps the block if no other has to go for it. */
+  setIfRoom(blockIndex: number, block: CachedBlock): void {
+    if ((this.#blocks?.calculatedSize ?? 0) + costOf(block) <= this.#bytesMax) this.set(blockIndex, block);
   }
 }
 

@@ -19,8 +19,8 @@ export interface BlockFetcherOptions {
   readonly signal: AbortSignal;
   /** Asked before the service is, and given what the service gave. Default: none. */
   readonly disk?: SnapshotDiskCache | undefined;
-  /** Gets each block once, before anybody who waits for it does. */
-  readonly keep: (blockIndex: number, block: CachedBlock) => void;
+  /** Gets each block once, before anybody who waits for it does. @param isWanted somebody is about to read it. */
+  readonly keep: (blockIndex: number, block: CachedBlock, isWanted: boolean) => void;
 }
 
 /** What has been fetched so far. */
@@ -46,6 +46,8 @@ interface Flight {
   readonly blockIndex: number;
   readonly askedMs: number;
   lane: Lane;
+  /** Somebody reads the block, or is about to. */
+  isWanted: boolean;
   /** The call is under way, or has been. */
   begun: boolean;
   waiterCount: number;
@@ -80,9 +82,14 @@ export class BlockFetcher {
     return this.#flights.size;
   }
 
-  /** Fetches a block, or joins whoever does. A block that is not listed is found to be zeros without a call for it. */
-  fetch(blockIndex: number, lane: Lane): PendingBlock {
+  /**
+   * Fetches a block, or joins whoever does. A block that is not listed is found to be zeros without a call for it.
+   *
+   * @param isWanted false for a block that is only to be had on disk. Default: true.
+   */
+  fetch(blockIndex: number, lane: Lane, isWanted = true): PendingBlock {
     const flight = this.#flights.get(blockIndex) ?? this.#start(blockIndex, lane);
+    flight.isWanted ||= isWanted;
     if (lane === Lane.Demand && flight.lane === Lane.Prefetch) {
       flight.lane = Lane.Demand;
       if (!flight.begun) flight.queued.abort(PROMOTED);
@@ -105,6 +112,7 @@ export class BlockFetcher {
       blockIndex,
       askedMs: this.#options.clock.nowMs(),
       lane,
+      isWanted: false,
       begun: false,
       waiterCount: 0,
       queued: new AbortController(),
@@ -131,7 +139,7 @@ export class BlockFetcher {
     const stored = await disk?.read(blockIndex);
     if (stored !== undefined) {
       this.#counts.diskHits += 1;
-      keep(blockIndex, stored);
+      keep(blockIndex, stored, flight.isWanted);
       return stored;
     }
     let token = await tokens.tokenOf(blockIndex, { askedMs });
@@ -151,7 +159,7 @@ export class BlockFetcher {
     this.#counts.gets += 1;
     this.#counts.bytes += BLOCK_BYTES;
     const block = received.checksum === ZERO_BLOCK_CHECKSUM ? ZERO_BLOCK : received.bytes;
-    keep(blockIndex, block);
+    keep(blockIndex, block, flight.isWanted);
     if (received.checksum !== undefined) void disk?.store(blockIndex, block, received.checksum);
     return block;
   }

@@ -12,6 +12,7 @@ import { DeviceErrno, DeviceError } from '../device/device-error.js';
 import { BLOCK_BYTES } from '../ebs/constants.js';
 import { EbsError } from '../ebs/errors.js';
 import type { SnapshotApi } from '../ebs/snapshot-api.js';
+import { assert } from '../util/assert.js';
 import { onAbort } from '../util/abort-callbacks.js';
 import { systemClock, type Clock } from '../util/clock.js';
 import { Lane, Limiter } from '../util/limiter.js';
@@ -20,8 +21,9 @@ import { GIB } from '../util/units.js';
 import { AllocationMap } from './allocation-map.js';
 import { ZERO_BLOCK, type BlockCache, type CachedBlock, type SnapshotCache } from './block-cache.js';
 import { BlockFetcher, type FetchCounts } from './block-fetcher.js';
-import type { DiskCache } from './disk/disk-cache.js';
+import type { DiskCache, SnapshotDiskCache } from './disk/disk-cache.js';
 import { FailureLog } from './failure-log.js';
+import { hydrate, type HydrationResult } from './hydration.js';
 import { blocksIn, prefetchBlocks } from './prefetch.js';
 import { ReadAhead } from './read-ahead.js';
 import { ReadPlan } from './read-plan.js';
@@ -120,6 +122,7 @@ export class SnapshotDevice implements BlockDevice {
   readonly #allocation: AllocationMap;
   readonly #readAhead: ReadAhead | undefined;
   readonly #failures: FailureLog;
+  readonly #disk: SnapshotDiskCache | undefined;
   readonly #closing: AbortController;
 
   constructor(options: SnapshotDeviceOptions, tokens: TokenMap, closing: AbortController, clock: Clock) {
@@ -133,10 +136,22 @@ export class SnapshotDevice implements BlockDevice {
     this.#failures = new FailureLog(logger.child({ snapshot: snapshotId }), clock);
     this.#closing = closing;
     const { signal } = closing;
-    const keep = (blockIndex: number, block: CachedBlock): void => this.#cache.set(blockIndex, block);
+    const keep = (blockIndex: number, block: CachedBlock, isWanted: boolean): void => {
+      if (isWanted) this.#cache.set(blockIndex, block);
+      else this.#cache.setIfRoom(blockIndex, block);
+    };
     const { volumeSizeGib } = tokens;
-    const disk = options.disk?.cache.of({ service: options.disk.service, snapshotId, volumeSizeGib });
-    this.#fetcher = new BlockFetcher({ api, snapshotId, tokens, limiter, clock, signal, disk, keep });
+    this.#disk = options.disk?.cache.of({ service: options.disk.service, snapshotId, volumeSizeGib });
+    this.#fetcher = new BlockFetcher({
+      api,
+      snapshotId,
+      tokens,
+      limiter,
+      clock,
+      signal,
+      disk: this.#disk,
+      keep,
+    });
     if (options.readsAhead ?? true) {
       const { shares } = cache;
       this.#readAhead = new ReadAhead({ tokens, fetcher: this.#fetcher, cache: this.#cache, clock, shares });
@@ -201,7 +216,20 @@ export class SnapshotDevice implements BlockDevice {
     );
   }
 
-  /** Aborts what is under way, and lets go of the tokens. Cached blocks stay for others of the same snapshot. */
+  /**
+   * Brings the whole snapshot into the disk cache, behind demand.
+   *
+   * @param blocksMax of how many blocks at most.
+   * @throws {EbsError} when a block cannot be had; the reason of the signal, or of closing, when it ends before.
+   */
+  hydrate(blocksMax: number, ending: AbortSignal): Promise<HydrationResult> {
+    assert(this.#disk !== undefined, 'hydration goes to the disk cache');
+    const parts = { tokens: this.#tokens, fetcher: this.#fetcher, disk: this.#disk };
+    const signal = AbortSignal.any([this.#closing.signal, ending]);
+    return hydrate({ ...parts, blocksMax, signal });
+  }
+
+  /** Aborts what is under way, and lets go of the tokens. Cached blocks stay for others of the same snapshot. Once or more. */
   close(): void {
     this.#readAhead?.close();
     this.#closing.abort(CLOSED);

@@ -69,14 +69,14 @@ export class DiskCache {
   readonly #counts = { hits: 0, stored: 0, shared: 0, skipped: 0 };
   #pausedUntilMs = 0;
   #isClosed = false;
-  readonly bytesMax: number;
+  readonly #bytesMax: number;
 
   private constructor(index: CacheIndex, segments: Segments, options: DiskCacheOptions) {
     this.#index = index;
     this.#segments = segments;
     this.#clock = options.clock;
     this.#logger = options.logger.child({ cacheDir: options.dir });
-    this.bytesMax = options.bytesMax;
+    this.#bytesMax = options.bytesMax;
   }
 
   /**
@@ -96,6 +96,11 @@ export class DiskCache {
       const reason = systemReason(error);
       throw new EnvironmentError(`Cannot keep blocks in "${options.dir}": ${reason}.`, { cause: error });
     }
+  }
+
+  /** Blocks that the cache holds at most. */
+  get blocksMax(): number {
+    return Math.floor(this.#bytesMax / BLOCK_BYTES);
   }
 
   get counts(): DiskCacheCounts {
@@ -122,6 +127,17 @@ export class DiskCache {
     await this.#stores
       .run(() => this.#store(key, block, Buffer.from(checksum, 'base64')))
       .catch((error: unknown) => this.#fail('write', error));
+  }
+
+  /** Whether a block is there, as far as can be told without reading it. Never rejects. */
+  async has(key: Buffer): Promise<boolean> {
+    if (this.#isPaused) return false;
+    const look = async (): Promise<boolean> => {
+      const named = await this.#index.find(key);
+      if (named === undefined || named.digest.equals(ZERO_DIGEST)) return named !== undefined;
+      return this.#segments.has((await this.#index.find(contentKeyOf(named.digest))) ?? named);
+    };
+    return (await this.#reads.run(look).catch((error: unknown) => this.#fail('read', error))) ?? false;
   }
 
   /** Resolves when what was to be stored is. */
@@ -218,6 +234,16 @@ export class SnapshotDiskCache {
   /** The block if it is there and proves to be whole. Never rejects. */
   read(blockIndex: number): Promise<CachedBlock | undefined> {
     return this.#cache.read(this.#keyOf(blockIndex));
+  }
+
+  /** Whether the block is there, as far as can be told without reading it. Never rejects. */
+  has(blockIndex: number): Promise<boolean> {
+    return this.#cache.has(this.#keyOf(blockIndex));
+  }
+
+  /** Resolves when what was to be stored is. */
+  settled(): Promise<void> {
+    return this.#cache.settled();
   }
 
   /** Keeps a block, after a while. @param checksum base64 of its SHA-256. Never rejects. */
