@@ -23,10 +23,10 @@ const statFile = promisify(fstat);
 
 /** Up to here the copy into the page cache is cheaper than the way to a thread and back. */
 const AT_ONCE_BYTES_MAX = 512 * KIB;
-/** A write into the page cache that takes longer was held up by the disk. */
-const HELD_UP_MS = 4;
+/** A write into the page cache that takes longer was held up by the disk, rather than by whoever else wanted the processor. */
+const HELD_UP_MS = 30;
 /** For so long after that, writes are left to the thread pool, where they hold up nobody else. */
-const PATIENCE_MS = 250;
+const PATIENCE_MS = 100;
 
 /** A folder on a disk. Its files are the user's alone, since they are somebody's disk. */
 export class DiskFolder implements StagingFolder {
