@@ -142,6 +142,7 @@ export class BlockFetcher {
       keep(blockIndex, stored, flight.isWanted);
       return stored;
     }
+    await disk?.room();
     let token = await tokens.tokenOf(blockIndex, { askedMs });
     if (token === undefined) return ZERO_BLOCK;
     let received: ReceivedBlock;

@@ -42,8 +42,6 @@ export async function hydrate(options: HydrationOptions): Promise<HydrationResul
   const bring = async (blockIndex: number): Promise<void> => {
     if (!(await disk.has(blockIndex))) {
       await fetcher.fetch(blockIndex, Lane.Prefetch, false).block;
-      // Goes at the pace of the disk.
-      await disk.settled();
       result.fetched += 1;
     }
     result.blocks += 1;
@@ -73,5 +71,6 @@ export async function hydrate(options: HydrationOptions): Promise<HydrationResul
   }
   await Promise.all(underWay);
   if ('error' in failure) throw failure.error;
+  await disk.settled();
   return result;
 }

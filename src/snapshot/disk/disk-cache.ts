@@ -36,7 +36,7 @@ export interface DiskCacheCounts {
   readonly stored: number;
   /** Blocks that were there already, under the name of another block. */
   readonly shared: number;
-  /** Blocks that were not written, as the disk could not keep up or failed. */
+  /** Blocks that were not written, as the disk had failed. */
   readonly skipped: number;
 }
 
@@ -45,8 +45,8 @@ export const DISK_CACHE_BYTES_MIN = 64 * BLOCK_BYTES;
 
 /** Each holds a block. */
 const READS_AT_ONCE_MAX = 8;
-/** Blocks that wait to be written, and hold their memory as long: 16 MiB. What comes faster is not kept. */
-const STORES_WAITING_MAX = 32;
+/** Blocks that wait to be written hold their memory as long: with 8 MiB of them, no more are asked for. */
+const STORES_WAITING_MAX = 16;
 /** A disk that failed is left alone for so long. */
 const PAUSE_MS = 30_000;
 
@@ -67,6 +67,8 @@ export class DiskCache {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #counts = { hits: 0, stored: 0, shared: 0, skipped: 0 };
+  /** Who waits for room. */
+  readonly #waiting: (() => void)[] = [];
   #pausedUntilMs = 0;
   #isClosed = false;
   readonly #bytesMax: number;
@@ -120,13 +122,27 @@ export class DiskCache {
 
   /** Keeps a block under its key, after a while. The bytes must not change. Never rejects. */
   async store(key: Buffer, block: CachedBlock, checksum: string): Promise<void> {
-    if (this.#isPaused || this.#stores.waitingCount >= STORES_WAITING_MAX) {
+    if (this.#isPaused) {
       this.#counts.skipped += 1;
       return;
     }
     await this.#stores
       .run(() => this.#store(key, block, Buffer.from(checksum, 'base64')))
       .catch((error: unknown) => this.#fail('write', error));
+    if (this.#stores.waitingCount >= STORES_WAITING_MAX) return;
+    // All of them: one that fails to fetch its block would never call the next.
+    for (const goOn of this.#waiting.splice(0)) goOn();
+  }
+
+  /** Resolves when all that was to be stored is. */
+  settled(): Promise<void> {
+    return this.#stores.idle();
+  }
+
+  /** Resolves when there is room for another block to be stored: at once, unless the disk cannot keep up. */
+  room(): Promise<void> {
+    if (this.#isPaused || this.#stores.waitingCount < STORES_WAITING_MAX) return Promise.resolve();
+    return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
   /** Whether a block is there, as far as can be told without reading it. Never rejects. */
@@ -138,11 +154,6 @@ export class DiskCache {
       return this.#segments.has((await this.#index.find(contentKeyOf(named.digest))) ?? named);
     };
     return (await this.#reads.run(look).catch((error: unknown) => this.#fail('read', error))) ?? false;
-  }
-
-  /** Resolves when what was to be stored is. */
-  async settled(): Promise<void> {
-    await this.#stores.idle();
   }
 
   /** Finishes what is under way, and closes the files. */
@@ -241,9 +252,14 @@ export class SnapshotDiskCache {
     return this.#cache.has(this.#keyOf(blockIndex));
   }
 
-  /** Resolves when what was to be stored is. */
+  /** Resolves when all that was to be stored is. */
   settled(): Promise<void> {
     return this.#cache.settled();
+  }
+
+  /** Resolves when there is room for another block to be stored. */
+  room(): Promise<void> {
+    return this.#cache.room();
   }
 
   /** Keeps a block, after a while. @param checksum base64 of its SHA-256. Never rejects. */
