@@ -1,21 +1,36 @@
-import { statSync } from 'node:fs';
+import { mkdirSync, statSync } from 'node:fs';
 import type { SnapshotApi } from '../ebs/snapshot-api.js';
+import { CostMeter, formatUsd, withCost, type ApiUsage } from '../ebs/cost.js';
+import { withFlowControl } from '../ebs/flow-control.js';
 import { withRetry } from '../ebs/retry.js';
 import { withVerification } from '../ebs/verify.js';
 import type { Clock } from '../util/clock.js';
 import { EnvironmentError } from '../util/errors.js';
 import { Limiter } from '../util/limiter.js';
 import type { Logger } from '../util/logger.js';
+import { systemReason } from '../util/system-reason.js';
 import { DEFAULT_API_IN_FLIGHT_MAX, type ApiSettings } from './settings.js';
 
 /** The way to EBS, and what bounds it. */
 export interface ApiConnection {
   /** Retries what is worth retrying. */
   readonly api: SnapshotApi;
-  /** All fetches of blocks go through it. */
+  /** All fetches of blocks go through it. Its bound finds its level by itself. */
   readonly limiter: Limiter;
+  /** The same for all puts of blocks. */
+  readonly putLimiter: Limiter;
+  /** What was used so far. */
+  readonly usage: () => ApiUsage;
   /** Closes connections, and the emulator where there is one. */
   close(): Promise<void>;
+}
+
+/** What a connection is given beside its settings. */
+export interface ConnectionContext {
+  readonly logger: Logger;
+  readonly clock: Clock;
+  /** Make the emulator's folder where there is none: for whoever writes the first snapshot into it. Default: false. */
+  readonly canMakeEmulator?: boolean;
 }
 
 /** The emulator verifies no signature, but refuses requests that have none. */
@@ -30,12 +45,14 @@ const EMULATOR_REGION = 'us-east-1';
  */
 export async function connectApi(
   settings: ApiSettings,
-  { logger, clock }: { readonly logger: Logger; readonly clock: Clock },
+  { logger, clock, canMakeEmulator = false }: ConnectionContext,
 ): Promise<ApiConnection> {
   const { createHttpSnapshotApi } = await import('../ebs/http-client.js');
   const inFlightMax = settings.inFlightMax ?? DEFAULT_API_IN_FLIGHT_MAX;
   const emulator =
-    settings.emulatorDir === undefined ? undefined : await startEmbedded(settings.emulatorDir, logger);
+    settings.emulatorDir === undefined
+      ? undefined
+      : await startEmbedded(settings.emulatorDir, canMakeEmulator, logger);
   const client = await createHttpSnapshotApi({
     inFlightMax,
     logger,
@@ -48,13 +65,28 @@ export async function connectApi(
     throw error;
   });
   const retryTotalMs = settings.retryTotalMs;
-  const api = withRetry(withVerification(client), retryTotalMs === undefined ? {} : { retryTotalMs }, {
+  const limiter = new Limiter(inFlightMax);
+  const putLimiter = new Limiter(inFlightMax);
+  const meter = new CostMeter({
+    prices: settings.prices,
+    maxUsd: settings.costMaxUsd,
+    onRefusal: (maxUsd) =>
+      logger.error('calls that cost more are refused from now on', { maxCost: formatUsd(maxUsd) }),
+  });
+  const paced = withFlowControl(withCost(withVerification(client), meter), {
+    gets: { limiter, perSecond: settings.getsPerSecond },
+    puts: { limiter: putLimiter },
+    clock,
+  });
+  const api = withRetry(paced, retryTotalMs === undefined ? {} : { retryTotalMs }, {
     logger,
     clock,
   });
   return {
     api,
-    limiter: new Limiter(inFlightMax),
+    limiter,
+    putLimiter,
+    usage: () => meter.usage,
     close: async () => {
       api.close();
       await emulator?.close();
@@ -62,14 +94,30 @@ export async function connectApi(
   };
 }
 
+/** Makes the last part of the path alone: what is missing before that is a mistake in it. */
+function makeFolder(dir: string): void {
+  try {
+    // Snapshots are somebody's disks.
+    mkdirSync(dir, { mode: 0o700 });
+  } catch (error) {
+    throw new EnvironmentError(`Cannot make the emulator folder "${dir}": ${systemReason(error)}.`, {
+      cause: error,
+    });
+  }
+}
+
 async function startEmbedded(
   dir: string,
+  canMake: boolean,
   logger: Logger,
 ): Promise<{ readonly url: string; close(): Promise<void> }> {
   if (statSync(dir, { throwIfNoEntry: false })?.isDirectory() !== true) {
-    throw new EnvironmentError(
-      `Cannot open the emulator folder "${dir}": there is none. "snapnbd emulator import --dir ${dir} IMAGE" makes one.`,
-    );
+    if (!canMake) {
+      throw new EnvironmentError(
+        `Cannot open the emulator folder "${dir}": there is none. "snapnbd emulator import --dir ${dir} IMAGE" makes one.`,
+      );
+    }
+    makeFolder(dir);
   }
   const { startEmulator } = await import('../emulator/server.js');
   return startEmulator({ dir, host: '127.0.0.1', port: 0, logger: logger.child({ emulator: dir }) });

@@ -26,6 +26,9 @@ export interface SnapshotInfo {
   readonly listedBytes: number;
   /** ISO 8601; null where there are no block tokens. */
   readonly tokensExpireAt: string | null;
+  /** List calls that this took, and what they cost in US dollars. */
+  readonly listCallCount: number;
+  readonly costUsd: number;
 }
 
 /** What to look at, and through what. */
@@ -57,6 +60,7 @@ export async function readSnapshotInfo({
       ...(onProgress === undefined ? {} : { onProgress }),
       ...(signal === undefined ? {} : { signal }),
     });
+    const { calls, usd } = connection.usage();
     return {
       snapshotId,
       volumeSizeGib: summary.volumeSizeGib,
@@ -65,6 +69,8 @@ export async function readSnapshotInfo({
       listedBytes: summary.listedBytes,
       tokensExpireAt:
         summary.earliestExpiryMs === undefined ? null : new Date(summary.earliestExpiryMs).toISOString(),
+      listCallCount: calls.ListSnapshotBlocks,
+      costUsd: Number(usd.toFixed(9)),
     };
   } finally {
     await connection.close();

@@ -1,4 +1,5 @@
 import { NbdServer } from '../nbd/server.js';
+import type { ApiUsage } from '../ebs/cost.js';
 import { BlockCache } from '../snapshot/block-cache.js';
 import { SnapshotDevice } from '../snapshot/snapshot-device.js';
 import { systemClock, type Clock } from '../util/clock.js';
@@ -15,6 +16,8 @@ import { DEFAULT_CACHE_MEMORY_BYTES, type ServeSettings } from './settings.js';
 export interface RunningServer {
   /** One for each export and address, by address. */
   readonly uris: readonly string[];
+  /** What calls of the EBS direct APIs were made, and what they cost; undefined where none can be. */
+  usage(): ApiUsage | undefined;
   /** Takes no new clients, finishes what is in flight, disconnects, and lets go of everything. */
   drain(): Promise<void>;
   /**
@@ -61,7 +64,9 @@ export async function startServer(
     const tls = listen.tls === undefined ? undefined : await loadTls(listen.tls);
 
     const needsApi = settings.exports.some(({ source }) => source.kind !== 'memory');
-    const connection = needsApi ? await connectApi(settings.api ?? {}, { logger, clock }) : undefined;
+    const canMakeEmulator = settings.exports.some(({ source }) => source.kind === 'blank');
+    const context = { logger, clock, canMakeEmulator };
+    const connection = needsApi ? await connectApi(settings.api ?? {}, context) : undefined;
     if (connection !== undefined) releases.push(() => connection.close());
     const disk = await openDiskStore(settings, { logger, clock });
     if (disk !== undefined) releases.push(() => disk.cache.close());
@@ -106,6 +111,7 @@ export async function startServer(
     }
     return {
       uris,
+      usage: () => connection?.usage(),
       drain: async () => {
         await server.drain();
         await release();

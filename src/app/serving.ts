@@ -1,3 +1,4 @@
+import { usageFields } from '../ebs/cost.js';
 import { systemClock } from '../util/clock.js';
 import { messageOf } from '../util/errors.js';
 import type { Logger } from '../util/logger.js';
@@ -32,6 +33,8 @@ export async function serveUntilStopped({ settings, logger, onReady }: ServeTask
     await untilAborted(stop.signal);
     process.off('SIGHUP', reload);
     await server.drain();
+    const usage = server.usage();
+    if (usage !== undefined) logger.info('EBS direct APIs used', usageFields(usage));
   } catch (error) {
     if (!stop.signal.aborted || error !== stop.signal.reason) throw error;
   } finally {

@@ -1,4 +1,5 @@
 import type { ListenAddress } from '../nbd/listen/listen-address.js';
+import type { ApiPrices } from '../ebs/cost.js';
 import type { TlsFiles } from '../nbd/tls/tls-credentials.js';
 import { GIB, MIB } from '../util/units.js';
 import type { Durability } from '../writer/fork.js';
@@ -17,8 +18,14 @@ export interface ApiSettings {
   readonly emulatorDir?: string;
   /** How long one call may be retried before the request that needs it fails. Default: 20,000. */
   readonly retryTotalMs?: number;
-  /** Calls under way at once. Default: 64. */
+  /** Block calls of one kind under way at once, at most; how many there are finds its level below. Default: 64. */
   readonly inFlightMax?: number;
+  /** GetSnapshotBlock calls a second, at most. Default: what the account allows. */
+  readonly getsPerSecond?: number;
+  /** US dollars that billed calls of this process may cost; further ones are refused. Default: no bound. */
+  readonly costMaxUsd?: number;
+  /** US dollars for 1000 calls. Default: the published prices. */
+  readonly prices?: Partial<ApiPrices>;
 }
 
 /** TLS, and with which keys. */

@@ -4,6 +4,10 @@ import type { ApiSettings } from '../app/settings.js';
 import { UsageError } from '../util/errors.js';
 import { parseDurationMs } from '../util/units.js';
 
+/** Each call that is under way holds a connection and a block. */
+const IN_FLIGHT_MAX = 1024;
+const PRICE_NAMES = ['list', 'get', 'put'] as const;
+
 /** The options that say which EBS is spoken to, as commander gives them. */
 export interface ApiOptions {
   readonly region?: string;
@@ -11,6 +15,10 @@ export interface ApiOptions {
   readonly endpointUrl?: string;
   readonly emulator?: string;
   readonly retryTimeout?: number;
+  readonly maxInflight?: number;
+  readonly getRate?: number;
+  readonly maxCost?: number;
+  readonly prices?: ApiSettings['prices'];
 }
 
 /** Adds the options of every command that calls the EBS direct APIs. */
@@ -37,6 +45,29 @@ export function addApiOptions(command: Command): Command {
         '--retry-timeout <TIME>',
         'how long a call is retried before it fails (default: 20s)',
       ).argParser((text) => parsePositiveDurationMs('--retry-timeout', text)),
+    )
+    .addOption(
+      new Option('--max-inflight <N>', 'block calls under way at once, at most (default: 64)').argParser(
+        (text) => parsePositive('--max-inflight', text, { isWhole: true, max: IN_FLIGHT_MAX }),
+      ),
+    )
+    .addOption(
+      new Option(
+        '--get-rate <N>',
+        'GetSnapshotBlock a second, at most (default: what the account allows)',
+      ).argParser((text) => parsePositive('--get-rate', text)),
+    )
+    .addOption(
+      new Option(
+        '--max-cost <USD>',
+        'refuse calls beyond this cost since the start, by their published prices (default: no bound)',
+      ).argParser((text) => parsePositive('--max-cost', text)),
+    )
+    .addOption(
+      new Option(
+        '--prices <PRICES>',
+        'US dollars for 1000 calls (default: list=0.0006,get=0.003,put=0.006)',
+      ).argParser(parsePrices),
     );
 }
 
@@ -49,6 +80,10 @@ export function apiSettingsOf(options: ApiOptions): ApiSettings {
     ...(options.endpointUrl === undefined ? {} : { endpointUrl: options.endpointUrl }),
     ...(options.emulator === undefined ? {} : { emulatorDir: options.emulator }),
     ...(options.retryTimeout === undefined ? {} : { retryTotalMs: options.retryTimeout }),
+    ...(options.maxInflight === undefined ? {} : { inFlightMax: options.maxInflight }),
+    ...(options.getRate === undefined ? {} : { getsPerSecond: options.getRate }),
+    ...(options.maxCost === undefined ? {} : { costMaxUsd: options.maxCost }),
+    ...(options.prices === undefined ? {} : { prices: options.prices }),
   };
 }
 
@@ -63,4 +98,30 @@ function parsePositiveDurationMs(option: string, text: string): number {
   const durationMs = parseDurationMs(text);
   if (durationMs <= 0) throw new UsageError(`Cannot use ${option} ${text}: it must be longer than nothing.`);
   return durationMs;
+}
+
+function parsePositive(
+  option: string,
+  text: string,
+  { isWhole = false, max = 1e9 }: { readonly isWhole?: boolean; readonly max?: number } = {},
+): number {
+  const value = /^\d+(?:\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
+  if (value > 0 && value <= max && (!isWhole || Number.isInteger(value))) return value;
+  const range = max === 1e9 ? 'above 0' : `from 1 to ${max}`;
+  throw new UsageError(`Cannot use ${option} ${text}: write a ${isWhole ? 'whole ' : ''}number ${range}.`);
+}
+
+function parsePrices(text: string): NonNullable<ApiSettings['prices']> {
+  const prices: Partial<Record<(typeof PRICE_NAMES)[number], number>> = {};
+  for (const part of text.split(',')) {
+    const [, name, price] = /^(\w+)=(\d+(?:\.\d+)?)$/.exec(part.trim()) ?? [];
+    const known = PRICE_NAMES.find((candidate) => candidate === name);
+    if (known === undefined || price === undefined) {
+      throw new UsageError(
+        `Cannot use --prices ${text}: write dollars for 1000 calls, such as list=0.0006,get=0.003,put=0.006.`,
+      );
+    }
+    prices[known] = Number(price);
+  }
+  return prices;
 }

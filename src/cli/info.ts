@@ -41,6 +41,8 @@ function formatInfo(info: {
   readonly listedBlockCount: number;
   readonly listedBytes: number;
   readonly tokensExpireAt: string | null;
+  readonly listCallCount: number;
+  readonly costUsd: number;
 }): string {
   const share = ((100 * info.listedBlockCount) / info.volumeBlockCount).toFixed(1);
   return [
@@ -48,6 +50,7 @@ function formatInfo(info: {
     `size      ${info.volumeSizeGib} GiB (${info.volumeBlockCount} blocks of 512 KiB)`,
     `listed    ${formatBytes(info.listedBytes)} (${info.listedBlockCount} blocks, ${share} %); the rest reads as zeros`,
     `expiry    ${info.tokensExpireAt ?? 'none: there are no block tokens'}`,
+    `calls     ${info.listCallCount} of ListSnapshotBlocks ($${info.costUsd.toFixed(6)})`,
     '',
   ].join('\n');
 }

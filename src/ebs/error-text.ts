@@ -101,6 +101,8 @@ export function adviceText(kind: EbsErrorKind, subject: CallSubject): string {
     case EbsErrorKind.MalformedAnswer:
     case EbsErrorKind.ContractViolation:
       return 'Check that --endpoint-url leads to the EBS direct APIs, and not to something else.';
+    case EbsErrorKind.CostLimit:
+      return 'Raise --max-cost, or start again: it counts from the start of the program.';
     case EbsErrorKind.InvalidBlockToken:
     case EbsErrorKind.InvalidPageToken:
     case EbsErrorKind.InvalidRequest:

@@ -58,6 +58,8 @@ export const EbsErrorKind = {
   MalformedAnswer: 'malformed-answer',
   /** The answer contradicts an earlier one, or the rules of the API. */
   ContractViolation: 'contract-violation',
+  /** Refused on this side: it would cost more than calls may cost. */
+  CostLimit: 'cost-limit',
   /** Anything else; never retried. */
   Unknown: 'unknown',
 } as const;

@@ -57,6 +57,11 @@ const MISTAKES: readonly Mistake[] = [
   },
   { args: ['serve', ID, '--endpoint-url', 'localhost:1'], status: 2, says: /as --endpoint-url/ },
   { args: ['serve', ID, '--retry-timeout', '0'], status: 2, says: /--retry-timeout/ },
+  { args: ['serve', ID, '--max-inflight', '0'], status: 2, says: /--max-inflight 0: .* from 1 to 1024/ },
+  { args: ['serve', ID, '--max-inflight', '1.5'], status: 2, says: /--max-inflight 1\.5/ },
+  { args: ['serve', ID, '--get-rate', '-1'], status: 2, says: /--get-rate/ },
+  { args: ['serve', ID, '--max-cost', '0'], status: 2, says: /--max-cost 0: write a number above 0/ },
+  { args: ['serve', ID, '--prices', 'read=1'], status: 2, says: /--prices read=1: write dollars/ },
   { args: ['serve', ID, '--emulator', 'x', '--region', 'y'], status: 2, says: /cannot be used with/ },
   { args: ['serve', 'a=memory:1M', '--listen', '0.0.0.0:0'], status: 2, says: /--tls require.*--insecure/ },
   {

@@ -59,6 +59,8 @@ t.test('info: text and JSON', async (t) => {
     volumeBlockCount: 4096,
     listedBlockCount: 4096,
     listedBytes: 2 ** 31,
+    listCallCount: 1,
+    costUsd: 0.0000006,
   });
   t.ok(Date.parse(tokensExpireAt) > Date.now());
 });

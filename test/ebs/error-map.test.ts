@@ -319,7 +319,7 @@ for (const [title, thrown, kind, retryable, message, subject = GET] of cases) {
 
 t.test('each kind has a case, but for those that are found out elsewhere', async (t) => {
   const seen = new Set(cases.map(([, , kind]) => kind));
-  const elsewhere = ['corrupt-block', 'contract-violation'];
+  const elsewhere = ['corrupt-block', 'contract-violation', 'cost-limit'];
   t.same(
     Object.values(EbsErrorKind).filter((kind) => !seen.has(kind)),
     elsewhere,

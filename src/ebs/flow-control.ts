@@ -1,0 +1,102 @@
+import type { Clock } from '../util/clock.js';
+import type { Limiter } from '../util/limiter.js';
+import { EbsError, EbsErrorKind } from './errors.js';
+import { InFlightWindow } from './in-flight-window.js';
+import { Pacer } from './pacer.js';
+import type { CallOptions, SnapshotApi } from './snapshot-api.js';
+
+/** What bounds one kind of block call. */
+export interface FlowBounds {
+  /** Its bound is moved, between 1 and what it is at the beginning. */
+  readonly limiter: Limiter;
+  /** Calls a second, at most, of this process. Default: what the account allows. */
+  readonly perSecond?: number | undefined;
+}
+
+/** Snapshots that are paced apart at the same time; those that are used least recently begin anew. */
+const SNAPSHOTS_MAX = 1024;
+
+/**
+ * Finds the level of GetSnapshotBlock and PutSnapshotBlock: as many calls in flight as bring more, and no faster than the
+ * quotas of the account and of each snapshot. Goes below the retrying: every try takes its turn.
+ */
+export function withFlowControl(
+  api: SnapshotApi,
+  { gets, puts, clock }: { readonly gets: FlowBounds; readonly puts: FlowBounds; readonly clock: Clock },
+): SnapshotApi {
+  const getFlow = new Flow(gets, clock);
+  const putFlow = new Flow(puts, clock);
+  return {
+    listSnapshotBlocks: (request, options) => api.listSnapshotBlocks(request, options),
+    listChangedBlocks: (request, options) => api.listChangedBlocks(request, options),
+    getSnapshotBlock: (request, options) =>
+      getFlow.run(request.snapshotId, options, () => api.getSnapshotBlock(request, options)),
+    startSnapshot: (request, options) => api.startSnapshot(request, options),
+    putSnapshotBlock: (request, options) =>
+      putFlow.run(request.snapshotId, options, () => api.putSnapshotBlock(request, options)),
+    completeSnapshot: (request, options) => api.completeSnapshot(request, options),
+    close: () => api.close(),
+  };
+}
+
+/** One kind of call: its pacers, and how many are under way. */
+class Flow {
+  readonly #limiter: Limiter;
+  readonly #clock: Clock;
+  readonly #window: InFlightWindow;
+  readonly #account: Pacer;
+  /** By snapshot, the one that was used least recently first. */
+  readonly #snapshots = new Map<string, Pacer>();
+
+  constructor({ limiter, perSecond }: FlowBounds, clock: Clock) {
+    this.#limiter = limiter;
+    this.#clock = clock;
+    this.#window = new InFlightWindow(limiter.inFlightMax);
+    this.#account = new Pacer(perSecond);
+    limiter.inFlightMax = this.#window.size(Number.POSITIVE_INFINITY);
+  }
+
+  async run<T>(snapshotId: string, options: CallOptions | undefined, call: () => Promise<T>): Promise<T> {
+    const snapshot = this.#pacerOf(snapshotId);
+    const startMs = this.#clock.nowMs();
+    const delayMs = Math.max(this.#account.delayMs(startMs), snapshot.delayMs(startMs));
+    // Timers are no finer than this; what is early now is late another time.
+    if (delayMs >= 1) await this.#clock.sleep(delayMs, options?.signal);
+    const sentMs = delayMs >= 1 ? this.#clock.nowMs() : startMs;
+    try {
+      const answer = await call();
+      const nowMs = this.#clock.nowMs();
+      this.#account.succeeded(nowMs);
+      snapshot.succeeded(nowMs);
+      const { inFlightCount, inFlightMax, waitingCount } = this.#limiter;
+      this.#window.answered(nowMs, nowMs - sentMs, waitingCount > 0 && inFlightCount >= inFlightMax);
+      this.#resize(nowMs, snapshot);
+      return answer;
+    } catch (error) {
+      if (error instanceof EbsError && error.throttled) {
+        const nowMs = this.#clock.nowMs();
+        (error.kind === EbsErrorKind.ThrottledSnapshot ? snapshot : this.#account).throttled(nowMs);
+        this.#resize(nowMs, snapshot);
+      }
+      throw error;
+    }
+  }
+
+  #resize(nowMs: number, snapshot: Pacer): void {
+    // Where several snapshots are read, one of them that is slow must not hold the others up.
+    const own = this.#snapshots.size === 1 ? snapshot.rate(nowMs) : Number.POSITIVE_INFINITY;
+    const size = this.#window.size(Math.min(this.#account.rate(nowMs), own));
+    if (size !== this.#limiter.inFlightMax) this.#limiter.inFlightMax = size;
+  }
+
+  #pacerOf(snapshotId: string): Pacer {
+    const known = this.#snapshots.get(snapshotId);
+    if (known !== undefined && this.#snapshots.size === 1) return known;
+    const pacer = known ?? new Pacer();
+    this.#snapshots.delete(snapshotId);
+    const [oldest] = this.#snapshots.keys();
+    if (oldest !== undefined && this.#snapshots.size >= SNAPSHOTS_MAX) this.#snapshots.delete(oldest);
+    this.#snapshots.set(snapshotId, pacer);
+    return pacer;
+  }
+}
