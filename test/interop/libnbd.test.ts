@@ -126,6 +126,9 @@ t.test(
           'True\n',
         );
       }
+      const old = `h.set_handshake_flags(0); h.connect_uri(${JSON.stringify(served.tcp('blank'))}); print(h.get_size())`;
+      const python = ['-c', `import nbd; h = nbd.NBD(); ${old}`];
+      t.equal(await mustRun('/usr/bin/python3', python), `${2 ** 27}\n`, 'by EXPORT_NAME, as old clients do');
       const refusal = 'try: h.pwrite(b"x", 0)\nexcept nbd.Error as error: print(error.errno)';
       const strict = `h.set_strict_mode(0)\n${refusal}`;
       t.equal(await nbdsh(served.tcp('root'), [], strict), 'EPERM\n', 'a snapshot cannot be written');

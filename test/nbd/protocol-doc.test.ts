@@ -60,6 +60,12 @@ t.test('every row that says yes or refused has a test, with its tag', async (t) 
   );
 });
 
+t.test('every test that a row of real clients names is there', async (t) => {
+  const links = [...doc.matchAll(/\]\(\.\.\/(test\/interop\/[^)]+)\)/g)].map(([, path]) => path!);
+  t.ok(links.length > 10);
+  for (const path of links) t.ok(existsSync(join(ROOT, path)), path);
+});
+
 t.test('all forty rules have a home and a test, each with the tag', async (t) => {
   const rules = rows.filter((row) => /^`nbd-rule \d+`$/.test(row[0] ?? ''));
   t.strictSame(
