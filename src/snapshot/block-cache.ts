@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { BLOCK_BYTES, BLOCKS_PER_GIB, VOLUME_SIZE_MAX_GIB } from '../ebs/constants.js';
 import { assert } from '../util/assert.js';
+import { Limiter } from '../util/limiter.js';
 import { MIB } from '../util/units.js';
 import { PrefetchShares } from './prefetch-shares.js';
 
@@ -16,6 +17,9 @@ export const DEFAULT_CACHE_BYTES_MAX = 256 * MIB;
 const KEYS_PER_SNAPSHOT = VOLUME_SIZE_MAX_GIB * BLOCKS_PER_GIB;
 const SNAPSHOTS_MAX = Math.floor(Number.MAX_SAFE_INTEGER / KEYS_PER_SNAPSHOT);
 
+/** Each holds a block, beside those that are fetched for readers. */
+const PREFETCHES_AT_ONCE_MAX = 32;
+
 /** What a block of zeros takes: its key and its place in the order of use. */
 const ZERO_BLOCK_COST_BYTES = 128;
 
@@ -27,6 +31,9 @@ export class BlockCache {
   readonly #blocks: LRUCache<number, CachedBlock> | undefined;
   readonly #ordinals = new Map<string, number>();
   readonly bytesMax: number;
+  /** What is fetched into it on request, at once, of all snapshots. */
+  readonly places = new Limiter(PREFETCHES_AT_ONCE_MAX);
+  readonly #room: CacheRoom;
   /** Who may fetch how much ahead: half of the blocks, so that they are read before they are pushed out. */
   readonly shares: PrefetchShares;
 
@@ -37,6 +44,7 @@ export class BlockCache {
     // To the library, no bound would mean that there is none.
     this.#blocks =
       this.bytesMax > 0 ? new LRUCache({ maxSize: this.bytesMax, sizeCalculation: costOf }) : undefined;
+    this.#room = new CacheRoom(this.#blocks, this.bytesMax);
   }
 
   /** The part of the cache that belongs to one snapshot. */
@@ -47,7 +55,7 @@ export class BlockCache {
       assert(ordinal < SNAPSHOTS_MAX, `${ordinal} snapshots in one cache`);
       this.#ordinals.set(snapshotId, ordinal);
     }
-    return new SnapshotCache(this.#blocks, ordinal * KEYS_PER_SNAPSHOT, this.bytesMax);
+    return new SnapshotCache(this.#blocks, ordinal * KEYS_PER_SNAPSHOT, this.#room);
   }
 
   /** What the blocks take. */
@@ -65,16 +73,43 @@ export class BlockCache {
   }
 }
 
+/** What is on its way counts as if it were there, up to half of the bound: the rest of it makes room in time. */
+class CacheRoom {
+  readonly #blocks: LRUCache<number, CachedBlock> | undefined;
+  readonly #bytesMax: number;
+  #comingBytes = 0;
+
+  constructor(blocks: LRUCache<number, CachedBlock> | undefined, bytesMax: number) {
+    this.#blocks = blocks;
+    this.#bytesMax = bytesMax;
+  }
+
+  /** What may be kept at present. */
+  get bytesMax(): number {
+    return this.#bytesMax - Math.min(this.#comingBytes, Math.floor(this.#bytesMax / 2));
+  }
+
+  changeBy(bytes: number): void {
+    this.#comingBytes += bytes;
+    this.trim();
+  }
+
+  trim(): void {
+    const blocks = this.#blocks;
+    while (blocks !== undefined && blocks.calculatedSize > this.bytesMax) blocks.pop();
+  }
+}
+
 /** The blocks of one snapshot in a {@link BlockCache}, by their index. */
 export class SnapshotCache {
   readonly #blocks: LRUCache<number, CachedBlock> | undefined;
   readonly #firstKey: number;
-  readonly #bytesMax: number;
+  readonly #room: CacheRoom;
 
-  constructor(blocks: LRUCache<number, CachedBlock> | undefined, firstKey: number, bytesMax: number) {
+  constructor(blocks: LRUCache<number, CachedBlock> | undefined, firstKey: number, room: CacheRoom) {
     this.#blocks = blocks;
     this.#firstKey = firstKey;
-    this.#bytesMax = bytesMax;
+    this.#room = room;
   }
 
   /** The block, which is now the most recently used. */
@@ -89,11 +124,19 @@ export class SnapshotCache {
 
   set(blockIndex: number, block: CachedBlock): void {
     this.#blocks?.set(this.#firstKey + blockIndex, block);
+    this.#room.trim();
+  }
+
+  /** A block is about to come, and will take memory. @returns how to say that it is there, or will not come. */
+  expect(): () => void {
+    this.#room.changeBy(BLOCK_BYTES);
+    return () => this.#room.changeBy(-BLOCK_BYTES);
   }
 
   /** Keeps the block if no other has to go for it. */
   setIfRoom(blockIndex: number, block: CachedBlock): void {
-    if ((this.#blocks?.calculatedSize ?? 0) + costOf(block) <= this.#bytesMax) this.set(blockIndex, block);
+    if ((this.#blocks?.calculatedSize ?? 0) + costOf(block) <= this.#room.bytesMax)
+      this.set(blockIndex, block);
   }
 }
 

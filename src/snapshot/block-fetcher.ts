@@ -19,6 +19,8 @@ export interface BlockFetcherOptions {
   readonly signal: AbortSignal;
   /** Asked before the service is, and given what the service gave. Default: none. */
   readonly disk?: SnapshotDiskCache | undefined;
+  /** Called when a block is about to take memory; what it gives is called when the block is there, or will not come. */
+  readonly expect: () => () => void;
   /** Gets each block once, before anybody who waits for it does. @param isWanted somebody is about to read it. */
   readonly keep: (blockIndex: number, block: CachedBlock, isWanted: boolean) => void;
 }
@@ -166,11 +168,16 @@ export class BlockFetcher {
   }
 
   async #get(flight: Flight, blockToken: string): Promise<ReceivedBlock> {
-    const { api, snapshotId, limiter, signal } = this.#options;
+    const { api, snapshotId, limiter, signal, expect } = this.#options;
     const { blockIndex, askedMs } = flight;
-    const call = (): Promise<ReceivedBlock> => {
+    const call = async (): Promise<ReceivedBlock> => {
       flight.begun = true;
-      return api.getSnapshotBlock({ snapshotId, blockIndex, blockToken }, { signal, askedMs });
+      const arrived = expect();
+      try {
+        return await api.getSnapshotBlock({ snapshotId, blockIndex, blockToken }, { signal, askedMs });
+      } finally {
+        arrived();
+      }
     };
     for (;;) {
       try {

@@ -119,6 +119,7 @@ export class SnapshotDevice implements BlockDevice {
   readonly #fetcher: BlockFetcher;
   readonly #cache: SnapshotCache;
   readonly #prefetchBlocksMax: number;
+  readonly #places: Limiter;
   readonly #allocation: AllocationMap;
   readonly #readAhead: ReadAhead | undefined;
   readonly #failures: FailureLog;
@@ -131,11 +132,13 @@ export class SnapshotDevice implements BlockDevice {
     this.description = `EBS snapshot ${snapshotId}, ${tokens.volumeSizeGib} GiB`;
     this.#tokens = tokens;
     this.#cache = cache.of(snapshotId);
+    this.#places = cache.places;
     this.#prefetchBlocksMax = blocksIn(cache.bytesMax);
     this.#allocation = new AllocationMap(tokens);
     this.#failures = new FailureLog(logger.child({ snapshot: snapshotId }), clock);
     this.#closing = closing;
     const { signal } = closing;
+    const expect = (): (() => void) => this.#cache.expect();
     const keep = (blockIndex: number, block: CachedBlock, isWanted: boolean): void => {
       if (isWanted) this.#cache.set(blockIndex, block);
       else this.#cache.setIfRoom(blockIndex, block);
@@ -150,6 +153,7 @@ export class SnapshotDevice implements BlockDevice {
       clock,
       signal,
       disk: this.#disk,
+      expect,
       keep,
     });
     if (options.readsAhead ?? true) {
@@ -208,7 +212,7 @@ export class SnapshotDevice implements BlockDevice {
   async cache(offset: number, lengthBytes: number, options?: RequestOptions): Promise<void> {
     const startIndex = Math.floor(offset / BLOCK_BYTES);
     const endIndex = Math.ceil((offset + lengthBytes) / BLOCK_BYTES);
-    const parts = { tokens: this.#tokens, fetcher: this.#fetcher, cache: this.#cache };
+    const parts = { tokens: this.#tokens, fetcher: this.#fetcher, cache: this.#cache, places: this.#places };
     const blocksMax = this.#prefetchBlocksMax;
     await this.#reported(
       prefetchBlocks({ ...parts, blocksMax }, startIndex, endIndex, options?.signal),
