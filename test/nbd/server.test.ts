@@ -257,3 +257,54 @@ t.test('[nbd-rule 38] hang-ups at every point give back descriptors, places and 
   const grownMib = (process.memoryUsage.rss() - rssBefore) / 2 ** 20;
   t.ok(grownMib < 100, `memory: ${Math.round(grownMib)} MiB more`);
 });
+
+t.test(
+  '[nbd-rule 38] slow readers, slow writers and half-closed clients keep nothing once they are gone',
+  async (t) => {
+    let madeBytes = 0;
+    const device: BlockDevice = {
+      sizeBytes: 2 ** 24,
+      read: (_offset, lengthBytes) => {
+        madeBytes += lengthBytes;
+        return [Buffer.alloc(lengthBytes, 1)];
+      },
+      write: () => undefined,
+    };
+    const limits = { unsentBytesMax: 2 ** 20, bytesInFlightMax: 2 ** 21, requestsInFlightMax: 8 };
+    const { server, exports, open } = await serve(t, device, { limits });
+    const descriptorCount = (): number => readdirSync('/proc/self/fd').length;
+    const fdsBefore = descriptorCount();
+    const inTransmission = async (): Promise<RawNbdClient> => {
+      const client = await open();
+      await client.go();
+      return client;
+    };
+    globalThis.gc?.();
+    const rssBefore = process.memoryUsage.rss();
+    // Each asks for 256 MiB and reads nothing of it.
+    const readers = await Promise.all(Array.from({ length: 10 }, inTransmission));
+    for (const reader of readers) {
+      reader.stream.pause();
+      reader.send(...Array.from({ length: 256 }, () => ({ type: CMD.READ, length: 2 ** 20 })));
+    }
+    // Each announces 8 MiB, and sends a byte of it now and then.
+    const writers = await Promise.all(Array.from({ length: 10 }, inTransmission));
+    for (const writer of writers) writer.send({ type: CMD.WRITE, length: 2 ** 23, payload: Buffer.alloc(1) });
+    // Each has hung up its side: with nothing in progress, and within a request.
+    const halves = await Promise.all(Array.from({ length: 10 }, inTransmission));
+    halves.forEach(({ stream }, index) => stream.end(index % 2 === 0 ? undefined : Buffer.alloc(10, 0x25)));
+    await Promise.all(halves.map((client) => client.ended));
+    for (let round = 0; round < 20; round += 1) {
+      for (const writer of writers) writer.write(Buffer.alloc(1));
+      await settle();
+    }
+    t.equal(server.connectionCount, 20, 'those that are half-closed are gone');
+    const grownMib = (process.memoryUsage.rss() - rssBefore) / 2 ** 20;
+    t.ok(madeBytes < 100 * 2 ** 20, `${madeBytes} bytes were read for those who do not`);
+    t.ok(grownMib < 300, `of 2640 MiB that were asked for: ${Math.round(grownMib)} MiB more`);
+    for (const client of [...readers, ...writers]) client.stream.destroy();
+    await until(() => server.connectionCount === 0);
+    t.equal(exports.leaseCount, 0);
+    t.ok(descriptorCount() <= fdsBefore + 2, 'descriptors');
+  },
+);
