@@ -120,6 +120,7 @@ function optionsOf(
     folder: new DiskFolder(path),
     clock,
     api: connection.api,
+    putLimiter: connection.putLimiter,
     logger: context.logger.child({ fork: name }),
     openBase: (snapshotId) => openBase(snapshotId, name, context),
     putsPerSecond: forks.putsPerSecond,

@@ -1,8 +1,10 @@
+import { setMaxListeners } from 'node:events';
 import type { ReadResult } from '../device/block-device.js';
 import { blockChecksum, ZERO_BLOCK_CHECKSUM } from '../ebs/checksum.js';
 import { BLOCK_BYTES } from '../ebs/constants.js';
 import type { Clock } from '../util/clock.js';
 import type { SnapshotApi } from '../ebs/snapshot-api.js';
+import type { Limiter } from '../util/limiter.js';
 import { callPending, type StartedSnapshotOf } from './pending-snapshot.js';
 import type { PutPacer } from './put-pacer.js';
 
@@ -13,6 +15,8 @@ export interface PutContext {
   readonly api: SnapshotApi;
   readonly clock: Clock;
   readonly pacer: PutPacer;
+  /** All puts go through it; whoever watches how the service bears them changes its bound. */
+  readonly limiter: Limiter;
   /** Puts under way at once: each holds a block in memory. */
   readonly inFlightMax: number;
 }
@@ -42,6 +46,8 @@ export async function putBlocks(
 ): Promise<number> {
   const failure = new AbortController();
   const stop = AbortSignal.any([signal, failure.signal]);
+  // Each worker may listen, in more than one place.
+  setMaxListeners(0, stop);
   let putCount = 0;
   const work = async (): Promise<void> => {
     for (;;) {
@@ -66,17 +72,20 @@ async function putBlock(
   block: number,
   pending: StartedSnapshotOf,
   task: PutTask,
-  { api, clock, pacer }: PutContext,
+  { api, clock, pacer, limiter }: PutContext,
   signal: AbortSignal,
 ): Promise<boolean> {
   const bytes = joinBlock(await task.read(block));
   const isZeros = isZeroBlock(bytes);
   if (isZeros && (await task.costsNothing(block))) return false;
   const checksum = isZeros ? ZERO_BLOCK_CHECKSUM : await blockChecksum(bytes);
-  await pacer.turn(signal);
   // [ebs: PutSnapshotBlock]
   const request = { snapshotId: pending.snapshotId, blockIndex: block, bytes, checksum };
-  await callPending(pending, clock, signal, () => api.putSnapshotBlock(request, { signal }));
+  const put = async (): Promise<void> => {
+    await pacer.turn(signal);
+    await callPending(pending, clock, signal, () => api.putSnapshotBlock(request, { signal }));
+  };
+  await limiter.run(put, undefined, signal);
   await task.done(block, Buffer.from(checksum, 'base64'));
   return true;
 }

@@ -77,24 +77,22 @@ export class ForkFolders {
   }
 }
 
-/** With those above it. Not by `recursive`, which never ends where a folder cannot be made, as in /proc. */
+/** With those above it, also while others make them. Not by `recursive`, which never ends where none can be made, as in /proc. */
 async function makeFolder(path: string): Promise<void> {
-  try {
-    await mkdir(path, { mode: 0o700 });
-  } catch (error) {
-    const code = systemCodeOf(error);
-    if (code === 'EEXIST') return;
-    if (code !== 'ENOENT' || (await isFolder(dirname(path)))) throw error;
-    await makeFolder(dirname(path));
-    await mkdir(path, { mode: 0o700 });
-  }
+  if (await tryMake(path)) return;
+  await makeFolder(dirname(path));
+  if (!(await tryMake(path))) await mkdir(path, { mode: 0o700 });
 }
 
-async function isFolder(path: string): Promise<boolean> {
+/** Returns false when the one above it is missing. */
+async function tryMake(path: string): Promise<boolean> {
   try {
-    return (await stat(path)).isDirectory();
+    await mkdir(path, { mode: 0o700 });
+    return true;
   } catch (error) {
-    if (systemCodeOf(error) === undefined) throw error;
+    const code = systemCodeOf(error);
+    if (code === 'EEXIST') return true;
+    if (code !== 'ENOENT') throw error;
     return false;
   }
 }

@@ -4,6 +4,7 @@ import { MemoryDevice } from '../device/memory-device.js';
 import type { SnapshotApi } from '../ebs/snapshot-api.js';
 import type { Clock } from '../util/clock.js';
 import { messageOf } from '../util/errors.js';
+import { Limiter } from '../util/limiter.js';
 import type { Logger } from '../util/logger.js';
 import { BackgroundPuts } from './background-puts.js';
 import { commitFrozen, type CommitProgress } from './commit.js';
@@ -34,8 +35,8 @@ export interface ForkOptions extends ForkStoreOptions {
   readonly openBase: (snapshotId: string) => Promise<BlockDevice>;
   /** Puts a second, at most. Default: what the account allows. */
   readonly putsPerSecond?: number | undefined;
-  /** Default: 64. */
-  readonly inFlightMax?: number | undefined;
+  /** All puts go through it. Default: 64 at once. */
+  readonly putLimiter?: Limiter | undefined;
   /** Default: local. */
   readonly durability?: Durability | undefined;
   /** Puts blocks that have been quiet for a minute. Default: false. */
@@ -68,6 +69,7 @@ export class Fork {
   readonly store: ForkStore;
   readonly #options: ForkOptions;
   readonly #pacer: PutPacer;
+  readonly #limiter: Limiter;
   readonly #background: BackgroundPuts;
   readonly #stop = new AbortController();
   #commit: Promise<unknown> | undefined;
@@ -77,6 +79,7 @@ export class Fork {
     this.store = store;
     this.device = new ForkDevice(store, base);
     this.#pacer = new PutPacer(options.clock, options.putsPerSecond ?? Number.POSITIVE_INFINITY);
+    this.#limiter = options.putLimiter ?? new Limiter(PUTS_IN_FLIGHT_MAX);
     this.#background = new BackgroundPuts({
       ...this.#context,
       wishes: joinWishes(store.state.origin, options.wishes ?? {}),
@@ -203,9 +206,10 @@ export class Fork {
     readonly device: ForkDevice;
     readonly openBase: (snapshotId: string) => Promise<BlockDevice>;
     readonly pacer: PutPacer;
+    readonly limiter: Limiter;
     readonly inFlightMax: number;
   } {
-    const { api, clock, logger, openBase, inFlightMax } = this.#options;
+    const { api, clock, logger, openBase } = this.#options;
     const { store, device } = this;
     return {
       api,
@@ -215,7 +219,8 @@ export class Fork {
       device,
       openBase,
       pacer: this.#pacer,
-      inFlightMax: inFlightMax ?? PUTS_IN_FLIGHT_MAX,
+      limiter: this.#limiter,
+      inFlightMax: PUTS_IN_FLIGHT_MAX,
     };
   }
 

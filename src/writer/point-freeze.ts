@@ -108,7 +108,6 @@ export class PointFreeze {
 
 /** True when a layer had nothing in it before the changes that `undo` takes back. */
 export function wasEmpty(layer: Layer, undo: readonly UndoEntry[]): boolean {
-  if (layer.puts.blocks().next().done !== true) return false;
   const before = new SectorMap(layer.map.sectorCount);
   for (const { start, count, state } of [...undo].reverse()) {
     before.restore(start, count, state === SectorState.Through ? SectorState.Zero : SectorState.Data);
