@@ -107,7 +107,8 @@ export class Connection {
   }
 
   readonly #onData = (chunk: Buffer): void => {
-    if (this.#status >= Status.Ending) return;
+    // What comes behind DISC is dropped, since the requests before it may take a while. [nbd-rule 33, 38]
+    if (this.#status >= Status.Ending || this.#transmission?.isEnding === true) return;
     this.#input.push(chunk);
     this.#advance();
   };
@@ -150,6 +151,7 @@ export class Connection {
       if (this.#transmission === undefined) this.#run(this.#negotiation.advance(this.#input));
       else this.#transmission.advance();
     });
+    if (this.#transmission?.isEnding === true) this.#input.clear();
     this.#holdBackIfFull();
   }
 

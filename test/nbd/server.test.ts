@@ -308,3 +308,24 @@ t.test(
     t.ok(descriptorCount() <= fdsBefore + 2, 'descriptors');
   },
 );
+
+t.test('[nbd-rule 33, 38] what comes behind DISC is not kept while the rest is finished', async (t) => {
+  const device = new SlowDevice();
+  const { server, open } = await serve(t, device);
+  const client = await open();
+  await client.go();
+  client.send({ type: CMD.READ, length: 512 }, { type: CMD.DISC });
+  await until(() => device.waiting.length === 1);
+  const before = process.memoryUsage().arrayBuffers;
+  const flood = Buffer.alloc(2 ** 22, 7);
+  for (let sent = 0; sent < 64; sent += 1) {
+    await new Promise((resolve) => client.stream.write(flood, resolve));
+  }
+  const keptMib = (process.memoryUsage().arrayBuffers - before) / 2 ** 20;
+  t.ok(keptMib < 100, `of 256 MiB: ${Math.round(keptMib)} MiB`);
+  device.take().resolve();
+  t.match(await client.readSimple(512), { error: 0 });
+  await client.ended;
+  client.stream.destroy();
+  await until(() => server.connectionCount === 0);
+});

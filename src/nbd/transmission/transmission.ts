@@ -132,6 +132,11 @@ export class Transmission {
     return this.#saidGoodbye;
   }
 
+  /** No further requests are read: whatever else arrives is of no use. */
+  get isEnding(): boolean {
+    return this.#isEnding;
+  }
+
   /**
    * Starts as many of the requests that have arrived as there is room for.
    *

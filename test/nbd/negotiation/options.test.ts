@@ -126,7 +126,7 @@ t.test('[nbd: NBD_OPT_LIST; nbd-rule 7] one reply for each export, then the ACK'
 });
 
 t.test(
-  '[nbd: NBD_OPT_INFO and NBD_OPT_GO; nbd-rule 8] inner lengths have to fit the outer one',
+  '[nbd: NBD_OPT_INFO and NBD_OPT_GO; nbd-rule 8; CVE-2022-26495, CVE-2022-26496] inner lengths have to fit the outer one',
   async (t) => {
     const { client, exports } = await openClient(t);
     const bad = [
