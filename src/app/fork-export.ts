@@ -81,7 +81,7 @@ class ServedFork {
     if (!isLive && this.userCount > 0 && !fork.isCommitting) {
       const clients = this.userCount === 1 ? 'A client is' : `${this.userCount} clients are`;
       throw new CommitError(
-        `Cannot commit "${fork.store.state.origin.name}": ${clients} connected. Disconnect first, or commit the disk as it is now with --live.`,
+        `Cannot commit "${fork.store.state.origin.name}": ${clients} connected. Disconnect first, or commit the disk as it was last flushed with --live.`,
       );
     }
     return fork.commit(request);
