@@ -38,6 +38,12 @@ const RECORDS: readonly [string, JournalRecord][] = [
   ],
   ['0b', { type: RecordType.CheckpointEnd }],
   ['0c0000000004d2', { type: RecordType.Flushed, dateMs: 1234 }],
+  [
+    `0d000000000007000000000001${'ab'.repeat(512)}`,
+    { type: RecordType.Data, start: 7, count: 1, bytes: Buffer.alloc(512, 0xab) },
+  ],
+  ['0e', { type: RecordType.Synced }],
+  ['0f00000000000700000000000902', { type: RecordType.Restore, start: 7, count: 9, state: 2 }],
 ];
 
 t.test('[journal: records] are written and read as the table says', async (t) => {
