@@ -58,7 +58,18 @@ export {
   type ForkStatus,
 } from './app/committing.js';
 
+// A snapshot as a device, and the way to EBS that it is read through.
+export { connectApi, type ApiConnection, type ConnectionContext } from './app/api-connection.js';
+export { BlockCache } from './snapshot/block-cache.js';
+export {
+  openSnapshotDevice,
+  type SnapshotDevice,
+  type SnapshotDeviceOptions,
+} from './snapshot/snapshot-device.js';
+export type { ApiPrices, ApiUsage } from './ebs/cost.js';
+
 // What these say about time, logs and errors.
+export { EbsError, EbsErrorKind, EbsOperation } from './ebs/errors.js';
 export { systemClock, type Clock, type Timer } from './util/clock.js';
 export { EnvironmentError, SnapnbdError, UsageError } from './util/errors.js';
 export { silentLogger, type LogFields, type Logger } from './util/logger.js';
