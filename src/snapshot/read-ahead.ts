@@ -44,9 +44,13 @@ export class ReadAhead {
     });
   }
 
-  /** Takes note of a read whose own blocks are at hand or have been asked for. Never throws. */
-  note(offset: number, lengthBytes: number): void {
-    const stream = this.#streams.note(offset, lengthBytes);
+  /**
+   * Takes note of a read whose own blocks are at hand or have been asked for. Never throws.
+   *
+   * @param isHit all of them were at hand.
+   */
+  note(offset: number, lengthBytes: number, isHit: boolean): void {
+    const stream = this.#streams.note(offset, lengthBytes, isHit);
     if (stream !== undefined) this.#advance(stream);
   }
 

@@ -96,9 +96,11 @@ export class ReadStreams {
   /**
    * Takes note of a read.
    *
+   * @param isHit all of it was in memory (default: no). Such a read continues what is remembered, but begins nothing: as long as there is
+   *   nothing to fetch there is nothing to fetch ahead.
    * @returns the proven stream when the read has moved it on into another block, so that its window has moved as well.
    */
-  note(offset: number, lengthBytes: number): ReadStream | undefined {
+  note(offset: number, lengthBytes: number, isHit = false): ReadStream | undefined {
     const endOffset = offset + lengthBytes;
     this.#tick += 1;
     const last = this.#last;
@@ -109,7 +111,7 @@ export class ReadStreams {
     }
     const found = this.#find(offset, endOffset);
     if (found === undefined) {
-      this.#add(new ReadStream(offset, endOffset));
+      if (!isHit) this.#add(new ReadStream(offset, endOffset));
       return undefined;
     }
     found.usedTick = this.#tick;

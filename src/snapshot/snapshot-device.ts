@@ -174,14 +174,15 @@ export class SnapshotDevice implements BlockDevice {
     if (startInBlock + lengthBytes <= BLOCK_BYTES) {
       const block = this.#atHand(blockIndex);
       if (block !== undefined) {
-        this.#readAhead?.note(offset, lengthBytes);
+        this.#readAhead?.note(offset, lengthBytes, true);
         return [chunkOf(block, startInBlock, lengthBytes)];
       }
     }
     const plan = new ReadPlan(offset, lengthBytes, (index) => this.#atHand(index));
-    const result = plan.missingCount === 0 ? plan.result() : this.#readMissing(plan, options?.signal);
+    const isHit = plan.missingCount === 0;
+    const result = isHit ? plan.result() : this.#readMissing(plan, options?.signal);
     // After what is missing was asked for, which goes first.
-    this.#readAhead?.note(offset, lengthBytes);
+    this.#readAhead?.note(offset, lengthBytes, isHit);
     return result;
   }
 
@@ -192,7 +193,7 @@ export class SnapshotDevice implements BlockDevice {
     if (startInBlock + lengthBytes > BLOCK_BYTES) return ReadIntoResult.NotAtHand;
     const block = this.#atHand(blockIndex);
     if (block === undefined) return ReadIntoResult.NotAtHand;
-    this.#readAhead?.note(offset, lengthBytes);
+    this.#readAhead?.note(offset, lengthBytes, true);
     if (block === ZERO_BLOCK) return ReadIntoResult.Zeros;
     block.copy(target, targetStart, startInBlock, startInBlock + lengthBytes);
     return ReadIntoResult.Filled;

@@ -37,7 +37,7 @@ t.test('a stream is found whatever the size and the order of its requests', (t) 
     }),
     ({ start, requestBytes, depth, seed }) => {
       const streams = streamsOf();
-      const totalBytes = Math.max(40 * MIB, 40 * requestBytes);
+      const totalBytes = Math.max(40 * MIB, 200 * requestBytes);
       let readBytes = 0;
       let largest = 0;
       for (const [offset, lengthBytes] of sequence(start, totalBytes, requestBytes, depth, seed)) {
@@ -178,4 +178,17 @@ t.test('what is remembered is bounded, and proven streams outlast reads at rando
   streams.forget(streams.note(40 * 7 * GIB + 4 * MIB, BLOCK_BYTES)!);
   t.equal(streams.note(40 * 7 * GIB + 4 * MIB + BLOCK_BYTES, BLOCK_BYTES), undefined, 'forgotten on demand');
   t.end();
+});
+
+t.test('a read of what is in memory continues a stream, and begins none', async (t) => {
+  const streams = new ReadStreams({ windowBlocksMax: 64 });
+  for (const [offset, lengthBytes] of sequence(0, 4 * MIB, 64 * KIB)) {
+    t.equal(streams.note(offset, lengthBytes, true), undefined);
+  }
+  t.equal(streams.streamCount, 0, 'all of it in memory: nothing to remember');
+  streams.note(8 * MIB, 64 * KIB);
+  const moved = sequence(8 * MIB + 64 * KIB, 4 * MIB, 64 * KIB).filter(
+    ([offset, lengthBytes]) => streams.note(offset, lengthBytes, true) !== undefined,
+  );
+  t.ok(moved.length > 4, 'begun by one that was not, it goes on by those that are');
 });
