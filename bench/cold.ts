@@ -15,8 +15,10 @@ const { values } = parseArgs({
 const sizeGib = Number(values.size);
 const blockCount = sizeGib * 2048;
 const QUOTAS = [200, 500, 1000];
-const KEYS = { AWS_ACCESS_KEY_ID: 'AKIABENCH', AWS_SECRET_ACCESS_KEY: 'bench', AWS_REGION: 'us-east-1' };
-const ENV = { ...KEYS, AWS_EC2_METADATA_DISABLED: 'true' };
+const KEYS = { AWS_ACCESS_KEY_ID: 'AKIABENCH', AWS_SECRET_ACCESS_KEY: 'bench' };
+// boto3 has a variable of its own for the region.
+const REGION = { AWS_REGION: 'us-east-1', AWS_DEFAULT_REGION: 'us-east-1' };
+const ENV = { ...KEYS, ...REGION, AWS_EC2_METADATA_DISABLED: 'true' };
 
 const folder = temporaryFolder();
 const store = join(folder.path, 'emulator');
@@ -134,8 +136,9 @@ function nbdkit(snapshot: string): Contender {
   };
 }
 
+/** It may have to list the snapshot first, by a program that takes a second to start. */
 async function untilReady(uri: string): Promise<void> {
-  for (let attempt = 0; attempt < 100; attempt += 1) {
+  for (let attempt = 0; attempt < 300; attempt += 1) {
     try {
       await runProgram('nbdinfo', ['--size', uri]);
       return;

@@ -30,11 +30,15 @@ def after_fork():
         endpoint_url=settings["endpoint"],
         config=Config(max_pool_connections=64, retries=retries),
     )
-    pages = client.get_paginator("list_snapshot_blocks").paginate(SnapshotId=settings["snapshot"])
-    for page in pages:
+    more = {}
+    while True:
+        page = client.list_snapshot_blocks(SnapshotId=settings["snapshot"], MaxResults=10000, **more)
         size_bytes = page["VolumeSize"] << 30
         for block in page["Blocks"]:
             tokens[block["BlockIndex"]] = block["BlockToken"]
+        if not page.get("NextToken"):
+            break
+        more = {"NextToken": page["NextToken"]}
 
 
 def open(readonly):
