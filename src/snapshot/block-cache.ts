@@ -17,6 +17,9 @@ export const DEFAULT_CACHE_BYTES_MAX = 256 * MIB;
 const KEYS_PER_SNAPSHOT = VOLUME_SIZE_MAX_GIB * BLOCKS_PER_GIB;
 const SNAPSHOTS_MAX = Math.floor(Number.MAX_SAFE_INTEGER / KEYS_PER_SNAPSHOT);
 
+/** Blocks that were pushed out and are not collected yet count from here on: some always are. */
+const PUSHED_OUT_FREE_BYTES = 16 * MIB;
+
 /** Each holds a block, beside those that are fetched for readers. */
 const PREFETCHES_AT_ONCE_MAX = 32;
 
@@ -34,13 +37,13 @@ export class BlockCache {
   /** What is fetched into it on request, at once, of all snapshots. */
   readonly places = new Limiter(PREFETCHES_AT_ONCE_MAX);
   readonly #room: CacheRoom;
-  /** Who may fetch how much ahead: half of the blocks, so that they are read before they are pushed out. */
+  /** Who may fetch how much ahead: a quarter of the blocks, so that they are read before they are pushed out. */
   readonly shares: PrefetchShares;
 
   /** @param bytesMax for the blocks; one that is larger is not kept, so below 512 KiB only zeros are. Default: 256 MiB. */
   constructor(bytesMax: number = DEFAULT_CACHE_BYTES_MAX) {
     this.bytesMax = Math.floor(bytesMax);
-    this.shares = new PrefetchShares(Math.floor(this.bytesMax / BLOCK_BYTES / 2));
+    this.shares = new PrefetchShares(Math.floor(this.bytesMax / BLOCK_BYTES / 4));
     // To the library, no bound would mean that there is none.
     this.#blocks =
       this.bytesMax > 0 ? new LRUCache({ maxSize: this.bytesMax, sizeCalculation: costOf }) : undefined;
@@ -73,11 +76,17 @@ export class BlockCache {
   }
 }
 
-/** What is on its way counts as if it were there, up to half of the bound: the rest of it makes room in time. */
+/**
+ * What takes memory beside the blocks that are kept counts against the same bound, up to half of it: what is on its way,
+ * and what was pushed out but is still part of a reply, or waits for the garbage collector.
+ */
 class CacheRoom {
   readonly #blocks: LRUCache<number, CachedBlock> | undefined;
   readonly #bytesMax: number;
   #comingBytes = 0;
+  /** Of all blocks that were kept at some time and have not been collected. */
+  #livingBytes = 0;
+  readonly #collected = new FinalizationRegistry<number>((bytes) => (this.#livingBytes -= bytes));
 
   constructor(blocks: LRUCache<number, CachedBlock> | undefined, bytesMax: number) {
     this.#blocks = blocks;
@@ -86,7 +95,17 @@ class CacheRoom {
 
   /** What may be kept at present. */
   get bytesMax(): number {
-    return this.#bytesMax - Math.min(this.#comingBytes, Math.floor(this.#bytesMax / 2));
+    const keptBytes = this.#blocks?.calculatedSize ?? 0;
+    const pushedOutBytes = Math.max(0, this.#livingBytes - keptBytes - PUSHED_OUT_FREE_BYTES);
+    return this.#bytesMax - Math.min(this.#comingBytes + pushedOutBytes, Math.floor(this.#bytesMax / 2));
+  }
+
+  /** Counts a block that is kept until its memory is given back. */
+  track(block: CachedBlock): void {
+    if (block === ZERO_BLOCK) return;
+    this.#livingBytes += block.length;
+    // The slices that replies are made of live as long as this, not as the block.
+    this.#collected.register(block.buffer, block.length);
   }
 
   changeBy(bytes: number): void {
@@ -123,7 +142,9 @@ export class SnapshotCache {
   }
 
   set(blockIndex: number, block: CachedBlock): void {
-    this.#blocks?.set(this.#firstKey + blockIndex, block);
+    if (this.#blocks === undefined) return;
+    this.#room.track(block);
+    this.#blocks.set(this.#firstKey + blockIndex, block);
     this.#room.trim();
   }
 
