@@ -378,7 +378,8 @@ export class ForkStore {
     if (isSyncing && this.#embedded.isInJournal) news.push({ type: RecordType.Synced });
     for (const record of records) news.push(record);
     if (!isSyncing) for (const record of embedded) news.push(record);
-    if (records.length > 0 || (embedded?.length ?? 1) > 0) {
+    const isUnsynced = [...this.#data.values()].some((data) => data.isUnsynced);
+    if (records.length > 0 || (embedded === undefined ? isUnsynced : embedded.length > 0)) {
       const flushed = { type: RecordType.Flushed, dateMs: this.#clock.dateMs() };
       this.state.apply(flushed);
       news.push(flushed);
