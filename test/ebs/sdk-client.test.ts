@@ -493,6 +493,34 @@ t.test('configuration comes from where AWS users have it', async (t) => {
   ]);
 });
 
+t.test('the endpoint of the shared files is that of the profile that was named', async (t) => {
+  const service = await startHttpService((_request, response) =>
+    json(response, 200, { BlockSize: 524_288, VolumeSize: 1, ExpiryTime: 1, Blocks: [] }),
+  );
+  t.teardown(() => service.close());
+  const nowhere = 'endpoint_url = http://127.0.0.1:1\n';
+  const config =
+    `[default]\nregion = eu-west-1\n${nowhere}[profile dev]\nregion = eu-west-1\nendpoint_url = ${service.url}\n` +
+    `[profile split]\nregion = eu-west-1\n${nowhere}services = own\n[services own]\nebs =\n  endpoint_url = ${service.url}\n`;
+  const { env } = awsFiles(t, config, '');
+  const keys = { AWS_ACCESS_KEY_ID: 'AKIAENV', AWS_SECRET_ACCESS_KEY: 's' };
+  const list = (more: Record<string, string>, profile?: string): Promise<unknown> =>
+    withEnvironment({ ...env, ...more }, async () => {
+      const credentials = { accessKeyId: 'AKIAENV', secretAccessKey: 's' };
+      const api = await createSdkSnapshotApi({ inFlightMax: 1, profile, credentials });
+      try {
+        return await api.listSnapshotBlocks(LIST);
+      } finally {
+        api.close();
+      }
+    });
+  await list(keys, 'dev');
+  await list({ ...keys, AWS_PROFILE: 'dev' });
+  await list({ ...keys, AWS_PROFILE: 'default' }, 'split');
+  t.equal(service.requests.length, 3);
+  t.match(await errorOf(list({ ...keys, AWS_PROFILE: 'dev' }, 'default')), { kind: 'network' });
+});
+
 t.test('what is missing is found at the start, in one line', async (t) => {
   const { env } = awsFiles(t, '', '[default]\naws_access_key_id=AKIADEFAULT\naws_secret_access_key=s\n');
   const nothing = awsFiles(t, '', '');
