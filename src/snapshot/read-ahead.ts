@@ -1,7 +1,9 @@
+import { BLOCK_BYTES } from '../ebs/constants.js';
 import type { Clock } from '../util/clock.js';
 import { Lane } from '../util/limiter.js';
 import type { SnapshotCache } from './block-cache.js';
 import type { BlockFetcher, PendingBlock } from './block-fetcher.js';
+import type { FetchedBlocks } from './fetched-blocks.js';
 import type { PrefetchShares } from './prefetch-shares.js';
 import { ReadStreams, type ReadStream } from './read-streams.js';
 import type { TokenMap } from './token-map.js';
@@ -18,6 +20,8 @@ export interface ReadAheadOptions {
   readonly fetcher: BlockFetcher;
   readonly cache: SnapshotCache;
   readonly clock: Clock;
+  /** What came lately. */
+  readonly fetched: FetchedBlocks;
   /** What the cache can bear. */
   readonly shares: PrefetchShares;
 }
@@ -51,7 +55,10 @@ export class ReadAhead {
    */
   note(offset: number, lengthBytes: number, isHit: boolean): void {
     const stream = this.#streams.note(offset, lengthBytes, isHit);
-    if (stream !== undefined) this.#advance(stream);
+    if (stream === undefined) return;
+    const lastIndex = Math.floor((offset + lengthBytes - 1) / BLOCK_BYTES);
+    if (!isHit) stream.isRereading = this.#options.fetched.has(lastIndex);
+    this.#advance(stream);
   }
 
   /** Drops what has not begun. */
@@ -60,7 +67,7 @@ export class ReadAhead {
   }
 
   #advance(stream: ReadStream): void {
-    const { tokens, cache, clock, shares } = this.#options;
+    const { tokens, cache, clock, shares, fetched } = this.#options;
     const { window } = stream;
     if (window === undefined) return;
     let leftBlocks = Math.min(window.blockCount, shares.shareOf(stream, clock.nowMs()));
@@ -76,8 +83,11 @@ export class ReadAhead {
       if (run.state === BlockState.Listed) {
         leftBlocks -= endIndex - blockIndex;
         for (; blockIndex < endIndex; blockIndex += 1) {
+          const isAtHand = cache.has(blockIndex);
+          // Several readers who share a disk out among them, as nbdcopy does, end where another one began.
+          if (!isAtHand && !stream.isRereading && fetched.has(blockIndex)) return;
           stream.aheadBlocks.add(blockIndex);
-          if (!cache.has(blockIndex)) this.#fetch(stream, blockIndex);
+          if (!isAtHand) this.#fetch(stream, blockIndex);
         }
       }
       blockIndex = endIndex;

@@ -37,6 +37,8 @@ export class ReadStream {
   windowBlocks = 0;
   /** Blocks that were fetched for it and that it has not reached yet. A jump to one of them is still the stream. */
   readonly aheadBlocks = new Set<number>();
+  /** It reads what was read before and has left the cache since. */
+  isRereading = false;
   usedTick = 0;
 
   constructor(startOffset: number, endOffset: number) {

@@ -23,6 +23,7 @@ import { ZERO_BLOCK, type BlockCache, type CachedBlock, type SnapshotCache } fro
 import { BlockFetcher, type FetchCounts } from './block-fetcher.js';
 import type { DiskCache, SnapshotDiskCache } from './disk/disk-cache.js';
 import { FailureLog } from './failure-log.js';
+import { FetchedBlocks } from './fetched-blocks.js';
 import { hydrate, type HydrationResult } from './hydration.js';
 import { blocksIn, prefetchBlocks } from './prefetch.js';
 import { ReadAhead } from './read-ahead.js';
@@ -138,8 +139,10 @@ export class SnapshotDevice implements BlockDevice {
     this.#failures = new FailureLog(logger.child({ snapshot: snapshotId }), clock);
     this.#closing = closing;
     const { signal } = closing;
+    const fetched = new FetchedBlocks();
     const expect = (): (() => void) => this.#cache.expect();
     const keep = (blockIndex: number, block: CachedBlock, isWanted: boolean): void => {
+      fetched.add(blockIndex);
       if (isWanted) this.#cache.set(blockIndex, block);
       else this.#cache.setIfRoom(blockIndex, block);
     };
@@ -158,7 +161,8 @@ export class SnapshotDevice implements BlockDevice {
     });
     if (options.readsAhead ?? true) {
       const { shares } = cache;
-      this.#readAhead = new ReadAhead({ tokens, fetcher: this.#fetcher, cache: this.#cache, clock, shares });
+      const parts = { tokens, fetcher: this.#fetcher, cache: this.#cache, fetched };
+      this.#readAhead = new ReadAhead({ ...parts, clock, shares });
     }
   }
 

@@ -173,6 +173,25 @@ t.test('streams share what the cache can bear', async (t) => {
   t.ok(fake.gets.length <= 4 * (60 + 32));
 });
 
+t.test('readers who share a disk out among them fetch no block twice', async (t) => {
+  const fake = fakeOf(range(0, 300));
+  const opened = await open(t, fake, { cache: new BlockCache(64 * BLOCK_BYTES) });
+  await readThrough(opened, fake, 150, 300);
+  await readThrough(opened, fake, 0, 150);
+  await opened.clock.advance(1000);
+  t.equal(
+    fake.gets.length,
+    300,
+    'the second reader ends where the first began, and nothing beyond is fetched for it',
+  );
+  const before = opened.clock.nowMs();
+  await readThrough(opened, fake, 0, 150);
+  t.ok(
+    opened.clock.nowMs() - before < (150 * LATENCY_MS) / 4,
+    'whoever reads all of it again is read ahead for',
+  );
+});
+
 t.test('a failure ahead of the reader is nobody’s yet, and the reader hears of its own', async (t) => {
   const fake = fakeOf(range(0, 100));
   const opened = await open(t, fake);
