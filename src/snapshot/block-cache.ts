@@ -18,7 +18,7 @@ const KEYS_PER_SNAPSHOT = VOLUME_SIZE_MAX_GIB * BLOCKS_PER_GIB;
 const SNAPSHOTS_MAX = Math.floor(Number.MAX_SAFE_INTEGER / KEYS_PER_SNAPSHOT);
 
 /** Blocks that were pushed out and are not collected yet count from here on: some always are. */
-const PUSHED_OUT_FREE_BYTES = 16 * MIB;
+const PUSHED_OUT_FREE_BYTES = 4 * MIB;
 
 /** Each holds a block, beside those that are fetched for readers. */
 const PREFETCHES_AT_ONCE_MAX = 32;
