@@ -11,7 +11,7 @@ try {
     const { record } = await import('./record.js');
     await record(say);
   } else {
-    say(`seed ${options.seed}, from input ${options.first} on`);
+    say(`seed ${options.seed}, from input ${options.first} on, ${options.isTls ? 'with' : 'without'} TLS`);
     const { fuzz } = await import('./run.js');
     const { inputs, seconds, receivedBytes, looks, warm, peakMib, end } = await fuzz(options, say);
     say(

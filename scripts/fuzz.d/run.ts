@@ -4,7 +4,7 @@ import { mutate } from './mutate.js';
 import type { FuzzOptions } from './options.js';
 import { play } from './player.js';
 import { Random } from './random.js';
-import { type Resources, Target } from './target.js';
+import { KEPT_DESCRIPTORS_MAX, type Resources, Target } from './target.js';
 
 /** The server is looked at so often, in milliseconds. */
 const LOOK_EVERY_MS = 1000;
@@ -35,7 +35,7 @@ export interface FuzzReport {
 /** Runs inputs until time or inputs are over. @throws {Error} at the first thing that is wrong, with how to repeat it. */
 export async function fuzz(options: FuzzOptions, say: (line: string) => void): Promise<FuzzReport> {
   const conversations = loadConversations();
-  const target = await Target.start(options.snapnbd);
+  const target = await Target.start(options.snapnbd, options.isTls);
   try {
     const run = new Run(options, conversations, target, await Canary.release(target), say);
     for (const signal of ['SIGINT', 'SIGTERM'])
@@ -147,7 +147,7 @@ class Run {
     if (this.#warm === undefined && this.#doneCount >= WARM_UP_INPUTS) this.#warm = now;
     if (now.residentMib > RESIDENT_MIB_MAX) throw new Error(`the server takes ${now.residentMib} MiB`);
     // A connection that is ending, and one that has just begun, may be there beside each that is under way.
-    const descriptorsMax = this.#before.descriptors + 3 * this.#options.connections + 20;
+    const descriptorsMax = this.#before.descriptors + 3 * this.#options.connections + KEPT_DESCRIPTORS_MAX;
     if (now.descriptors > descriptorsMax) throw new Error(`the server has ${now.descriptors} descriptors`);
   }
 
@@ -157,7 +157,7 @@ class Run {
       await this.#canary.look();
       const end = this.#target.resources();
       const isBack =
-        end.descriptors <= this.#before.descriptors &&
+        end.descriptors <= this.#before.descriptors + KEPT_DESCRIPTORS_MAX &&
         end.residentMib <= (this.#warm ?? this.#before).residentMib + RESIDENT_MIB_MORE_MAX;
       if (isBack) {
         this.#canary.leave();

@@ -13,6 +13,13 @@ export const GUARDED = { name: 'guarded-3f9c61', sizeBytes: 2 ** 18 } as const;
 /** What the server's heap may take at most, in MiB: what leaks ends it long before this machine is short of memory. */
 const HEAP_MIB = 256;
 
+/** Blocks that it fetches from the emulator at once, and list pages beside them. */
+const API_IN_FLIGHT_MAX = 2;
+const LISTS_IN_FLIGHT_MAX = 8;
+
+/** Idle connections to the emulator that it may keep; both of their ends are in the same process. */
+export const KEPT_DESCRIPTORS_MAX = 2 * (API_IN_FLIGHT_MAX + LISTS_IN_FLIGHT_MAX);
+
 /** What the server takes of the system. */
 export interface Resources {
   readonly residentMib: number;
@@ -27,7 +34,7 @@ export class Target implements Addresses {
   readonly #complaints: string[] = [];
   #port = 0;
 
-  private constructor(main: string) {
+  private constructor(main: string, isTls: boolean) {
     this.#folder = mkdtempSync(join(tmpdir(), 'snapnbd-fuzz-'));
     this.socketPath = join(this.#folder, 's');
     const emulator = join(this.#folder, 'emulator');
@@ -44,15 +51,19 @@ export class Target implements Addresses {
         ...['disk=memory:2MiB', `snap=${snapshotId}`, `${GUARDED.name}=memory:${GUARDED.sizeBytes}`],
         ...['--emulator', emulator, '--cache-memory', '16MiB', '--max-connections', '1000'],
         ...['--listen', `unix:${this.socketPath}`, '--listen', '127.0.0.1:0'],
-        ...['--tls', 'on', '--tls-psk', keys, '--log-format', 'json', '--log-level', 'warn'],
+        ...['--max-inflight', `${API_IN_FLIGHT_MAX}`, '--log-format', 'json', '--log-level', 'warn'],
+        ...(isTls ? ['--tls', 'on', '--tls-psk', keys] : []),
       ],
       { stdio: ['ignore', 'pipe', 'pipe'] },
     );
   }
 
-  /** @param main the program, a compiled `cli/main.js`. Default: the sources, compiled. */
-  static async start(main: string = compiledMain()): Promise<Target> {
-    const target = new Target(main);
+  /**
+   * @param main the program, a compiled `cli/main.js`. Default: the sources, compiled.
+   * @param isTls whether it offers TLS.
+   */
+  static async start(main: string = compiledMain(), isTls = true): Promise<Target> {
+    const target = new Target(main, isTls);
     try {
       await target.#ready();
     } catch (error) {
