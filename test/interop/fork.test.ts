@@ -62,7 +62,11 @@ t.test(
     await mustRun('qemu-img', ['compare', '-f', 'raw', '-F', 'raw', before, after]);
     await served.process.stop();
 
-    const again = await serve(t, { exports: [committed, 'e=blank:1GiB', 'f=blank:1GiB'], emulator, options: state });
+    const again = await serve(t, {
+      exports: [committed, 'e=blank:1GiB', 'f=blank:1GiB'],
+      emulator,
+      options: state,
+    });
     await mustRun('qemu-img', ['compare', '-f', 'raw', '-F', 'raw', before, again.unix(committed)]);
     await mustRun('qemu-img', ['convert', '-n', '-f', 'raw', '-O', 'raw', image, again.unix('e')]);
     await mustRun('qemu-img', ['compare', '-f', 'raw', '-F', 'raw', image, again.unix('e')]);
