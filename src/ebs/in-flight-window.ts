@@ -3,7 +3,9 @@ const WINDOW_START = 8;
 const GROWTH = 2;
 /** More calls in flight have to bring so much more, or they only take memory. */
 const GAIN_MIN = 1.05;
-const HOLD_MS = 5000;
+/** After a rise that brought nothing it is left alone for so long, twice as long each time that it brings nothing again. */
+const HOLD_MIN_MS = 250;
+const HOLD_MAX_MS = 8000;
 const EPOCH_MIN_MS = 100;
 const LATENCY_WEIGHT = 0.1;
 /** Calls in flight for a rate that is known: the product of rate and latency, and room for both to vary. */
@@ -22,6 +24,7 @@ export class InFlightWindow {
   #epochCount = 0;
   /** What the window was raised from, until it has shown what it brings. */
   #before: { readonly window: number; readonly rate: number } | undefined;
+  #holdMs = HOLD_MIN_MS;
   #holdUntilMs = Number.NEGATIVE_INFINITY;
 
   /** @param max the bound, at least 1. */
@@ -72,9 +75,11 @@ export class InFlightWindow {
     if (this.#before !== undefined && rate < this.#before.rate * GAIN_MIN) {
       this.#window = this.#before.window;
       this.#before = undefined;
-      this.#holdUntilMs = nowMs + HOLD_MS;
+      this.#holdUntilMs = nowMs + this.#holdMs;
+      this.#holdMs = Math.min(HOLD_MAX_MS, this.#holdMs * 2);
       return;
     }
+    if (this.#before !== undefined) this.#holdMs = HOLD_MIN_MS;
     this.#before = undefined;
     if (nowMs < this.#holdUntilMs || this.#window >= this.#max) return;
     this.#before = { window: this.#window, rate };

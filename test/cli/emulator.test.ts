@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import type { Test } from 'tap';
 import { runCommandLine } from '../../src/cli/run.js';
-import { startCompiledCli } from '../fixtures/cli.js';
+import { startCli } from '../fixtures/cli.js';
 import { listAll } from '../fixtures/ebs-calls.js';
 import { startEmulator } from '../fixtures/emulator.js';
 import { seededBytes } from '../fixtures/seeded.js';
@@ -72,10 +72,9 @@ t.test('serve: says when it is ready, sees what is imported meanwhile, stops on 
   t.match((await emulator.process.lines(1))[0], /^http:\/\/127\.0\.0\.1:\d+$/);
   const client = clientOf(t, emulator.url);
   const args = ['emulator', 'import', '--dir', dir, writeImage(t)];
-  const imported = (await startCompiledCli(t, args).ended).stdout.trim();
+  const imported = (await startCli(t, args).ended).stdout.trim();
   t.strictSame([...(await listAll(client, imported)).tokens.keys()], [0]);
-  const second = await startCompiledCli(t, ['emulator', 'serve', '--dir', dir, '--listen', '127.0.0.1:0'])
-    .ended;
+  const second = await startCli(t, ['emulator', 'serve', '--dir', dir, '--listen', '127.0.0.1:0']).ended;
   t.equal(second.status, 1);
   t.match(
     second.stderr,
@@ -130,7 +129,7 @@ t.test('mistakes: one line, 2 for usage and 1 for the rest', async (t) => {
     t.match(failure.line, message, what);
     t.notMatch(failure.line, /\n|unexpected/, what);
   }
-  const spawned = await startCompiledCli(t, ['emulator', 'import', '--dir', fresh, empty]).ended;
+  const spawned = await startCli(t, ['emulator', 'import', '--dir', fresh, empty]).ended;
   t.strictSame([spawned.status, spawned.stdout], [1, '']);
   t.match(spawned.stderr, /^snapnbd: Cannot import .*empty\.img: it is empty\.\n$/);
 });
@@ -138,12 +137,12 @@ t.test('mistakes: one line, 2 for usage and 1 for the rest', async (t) => {
 t.test('serve: a port in use, and any address when told so', async (t) => {
   const emulator = await startEmulator(t, workFolder(t));
   const args = ['emulator', 'serve', '--dir', workFolder(t), '--listen'];
-  const busy = await startCompiledCli(t, [...args, `127.0.0.1:${emulator.port}`]).ended;
+  const busy = await startCli(t, [...args, `127.0.0.1:${emulator.port}`]).ended;
   t.equal(busy.status, 1);
   t.match(busy.stderr, /port \d+: the port is in use/);
-  const open = startCompiledCli(t, [...args, '0.0.0.0:0', '--allow-remote']);
+  const open = startCli(t, [...args, '0.0.0.0:0', '--allow-remote']);
   t.match((await open.lines(1))[0], /^http:\/\/0\.0\.0\.0:\d+$/);
-  const six = startCompiledCli(t, ['emulator', 'serve', '--dir', workFolder(t), '--listen', '[::1]:0']);
+  const six = startCli(t, ['emulator', 'serve', '--dir', workFolder(t), '--listen', '[::1]:0']);
   t.match((await six.lines(1))[0], /^http:\/\/\[::1\]:\d+$/);
 });
 

@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { startCompiledCli } from '../fixtures/cli.js';
+import { startCli } from '../fixtures/cli.js';
 import type { Outcome } from '../fixtures/run-program.js';
 import { workFolder } from '../fixtures/work-folder.js';
 
@@ -18,17 +18,17 @@ function placeFor(t: Test): Place {
 }
 
 function run(t: Test, args: readonly string[]): Promise<Outcome> {
-  return startCompiledCli(t, args).ended;
+  return startCli(t, args).ended;
 }
 
 t.test('a blank disk becomes a snapshot, and the parent of the next', async (t) => {
   const { emulator, state } = placeFor(t);
   const options = ['--state-dir', state, '--emulator', emulator];
-  const server = startCompiledCli(t, ['serve', 'd=blank:1GiB', '--listen', '127.0.0.1:0', ...options]);
+  const server = startCli(t, ['serve', 'd=blank:1GiB', '--listen', '127.0.0.1:0', ...options]);
   await server.lines(1);
   const first = await run(t, ['commit', 'd', '--state-dir', state, '--description', 'first', '--tag', 'a=b']);
   t.match(first, { status: 0, stdout: /^snap-[0-9a-f]{17}\n$/ }, 'through the server');
-  const second = startCompiledCli(t, ['serve', 'd=blank:1GiB', '--listen', '127.0.0.1:0', ...options]);
+  const second = startCli(t, ['serve', 'd=blank:1GiB', '--listen', '127.0.0.1:0', ...options]);
   const refusal = await second.ended;
   t.equal(refusal.status, 1);
   t.match(refusal.stderr, /it already|has it/, 'a second server gets neither');

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { runCli, startCompiledCli } from '../fixtures/cli.js';
+import { runCli, startCli } from '../fixtures/cli.js';
 import { compiledMain } from '../fixtures/compiled.js';
 import { workFolder } from '../fixtures/work-folder.js';
 
@@ -17,16 +17,16 @@ t.test('the version, alone', async (t) => {
 });
 
 t.test('help names every command; without a command it goes to stderr', async (t) => {
-  const help = await startCompiledCli(t, ['--help']).ended;
+  const help = await startCli(t, ['--help']).ended;
   t.equal(help.status, 0);
   for (const command of ['serve', 'info', 'emulator'])
     t.match(help.stdout, new RegExp(`^  ${command} `, 'm'));
-  const bare = await startCompiledCli(t, []).ended;
+  const bare = await startCli(t, []).ended;
   t.equal(bare.status, 2);
   t.equal(bare.stdout, '');
   t.match(bare.stderr, /Usage: snapnbd/);
   for (const command of ['serve', 'info']) {
-    const outcome = await startCompiledCli(t, [command, '--help']).ended;
+    const outcome = await startCli(t, [command, '--help']).ended;
     t.equal(outcome.status, 0);
     t.match(outcome.stdout, /--endpoint-url/);
   }
@@ -34,7 +34,7 @@ t.test('help names every command; without a command it goes to stderr', async (t
 
 t.test('info: text and JSON', async (t) => {
   const dir = join(workFolder(t), 'emulator');
-  const made = await startCompiledCli(t, [
+  const made = await startCli(t, [
     'emulator',
     'synth',
     '--dir',
@@ -47,11 +47,11 @@ t.test('info: text and JSON', async (t) => {
     '7',
   ]).ended;
   const snapshotId = made.stdout.trim();
-  const text = await startCompiledCli(t, ['info', snapshotId, '--emulator', dir]).ended;
+  const text = await startCli(t, ['info', snapshotId, '--emulator', dir]).ended;
   t.equal(text.status, 0, text.stderr);
   t.match(text.stdout, /^size {6}2 GiB \(4096 blocks of 512 KiB\)$/m);
   t.match(text.stdout, /^listed {4}2 GiB \(4096 blocks, 100\.0 %\)/m);
-  const json = await startCompiledCli(t, ['info', '--json', snapshotId, '--emulator', dir]).ended;
+  const json = await startCli(t, ['info', '--json', snapshotId, '--emulator', dir]).ended;
   const { tokensExpireAt, ...info } = JSON.parse(json.stdout);
   t.strictSame(info, {
     snapshotId,
@@ -67,7 +67,7 @@ t.test('info: text and JSON', async (t) => {
 
 t.test('serve: a URI for each export and address, then an orderly end', async (t) => {
   const socket = join(workFolder(t), 'nbd.sock');
-  const server = startCompiledCli(t, [
+  const server = startCli(t, [
     'serve',
     'a=memory:1MiB',
     'b c=memory:64TiB',
