@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { mkdir, readFile, readdir, link, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { EnvironmentError, systemCodeOf } from '../../util/errors.js';
@@ -120,7 +121,7 @@ async function refuseForeign(layout: StoreLayout): Promise<void> {
 
 /** Linked into place, so that of several processes one wins and none sees half a file. */
 async function writeFormat(layout: StoreLayout): Promise<void> {
-  const temporary = join(layout.dir, `.format.${process.pid}`);
+  const temporary = join(layout.dir, `.format.${randomUUID()}`);
   await writeFile(temporary, `${FORMAT}\n`, { mode: 0o600 });
   try {
     await link(temporary, layout.formatFile);
