@@ -69,8 +69,7 @@ function printable(message: string): string {
 /** JSON leaves DEL and the C1 controls as they are; terminals obey them. */
 function escapeControls(text: string): string {
   return text.replace(
-    // eslint-disable-next-line no-control-regex -- the control characters are what is looked for
-    /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g,
+    /[\p{Control}\u2028\u2029]/gu,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
 }
