@@ -1,23 +1,11 @@
-import { EBSClient } from '@aws-sdk/client-ebs';
 import t from 'tap';
-import type { Test } from 'tap';
 import { complete, putBlock, readAll, startSnapshot } from '../fixtures/ebs-calls.js';
+import { clientOf } from '../fixtures/ebs-emulator.js';
 import { startEmulator } from '../fixtures/emulator.js';
 import { seededBytes } from '../fixtures/seeded.js';
 import { workFolder } from '../fixtures/work-folder.js';
 
 const block = (name: string): Buffer => seededBytes(name, 524_288);
-
-function clientOf(t: Test, url: string): EBSClient {
-  const client = new EBSClient({
-    region: 'us-east-1',
-    endpoint: url,
-    maxAttempts: 1,
-    credentials: { accessKeyId: 'A', secretAccessKey: 'b' },
-  });
-  t.teardown(() => client.destroy());
-  return client;
-}
 
 t.test('what was answered survives SIGKILL, at any moment', async (t) => {
   const dir = workFolder(t);

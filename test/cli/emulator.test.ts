@@ -1,4 +1,3 @@
-import { EBSClient } from '@aws-sdk/client-ebs';
 import { mkdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -7,22 +6,12 @@ import type { Test } from 'tap';
 import { runCommandLine } from '../../src/cli/run.js';
 import { startCli } from '../fixtures/cli.js';
 import { listAll } from '../fixtures/ebs-calls.js';
+import { clientOf } from '../fixtures/ebs-emulator.js';
 import { startEmulator } from '../fixtures/emulator.js';
 import { seededBytes } from '../fixtures/seeded.js';
 import { workFolder } from '../fixtures/work-folder.js';
 
 const block = (name: string): Buffer => seededBytes(name, 524_288);
-
-function clientOf(t: Test, url: string): EBSClient {
-  const client = new EBSClient({
-    region: 'us-east-1',
-    endpoint: url,
-    maxAttempts: 1,
-    credentials: { accessKeyId: 'A', secretAccessKey: 'b' },
-  });
-  t.teardown(() => client.destroy());
-  return client;
-}
 
 /** What a command line that succeeds, in this process, writes on its standard output. */
 async function outputOf(t: Test, args: readonly string[]): Promise<string> {
