@@ -23,15 +23,19 @@ const PUSHED_OUT_FREE_BYTES = 4 * MIB;
 /** Each holds a block, beside those that are fetched for readers. */
 const PREFETCHES_AT_ONCE_MAX = 32;
 
-/** What a block of zeros takes: its key and its place in the order of use. */
-const ZERO_BLOCK_COST_BYTES = 128;
+/** What a block of zeros takes, and a further name of a block: its key and its place in the order of use. */
+const NAME_COST_BYTES = 128;
+
+/** A block, or the key of the one that has it: equal blocks of several snapshots are there once. */
+type CacheEntry = CachedBlock | number;
 
 /**
  * Blocks in memory, of all snapshots of the process, bounded in bytes; the least recently used go first. A snapshot
  * never changes, so whoever serves it may share what others have read.
  */
 export class BlockCache {
-  readonly #blocks: LRUCache<number, CachedBlock> | undefined;
+  readonly #blocks: LRUCache<number, CacheEntry> | undefined;
+  readonly #owners = new WeakMap<Buffer, number>();
   readonly #ordinals = new Map<string, number>();
   readonly bytesMax: number;
   /** What is fetched into it on request, at once, of all snapshots. */
@@ -58,7 +62,7 @@ export class BlockCache {
       assert(ordinal < SNAPSHOTS_MAX, `${ordinal} snapshots in one cache`);
       this.#ordinals.set(snapshotId, ordinal);
     }
-    return new SnapshotCache(this.#blocks, ordinal * KEYS_PER_SNAPSHOT, this.#room);
+    return new SnapshotCache(this.#blocks, this.#owners, ordinal * KEYS_PER_SNAPSHOT, this.#room);
   }
 
   /** What the blocks take. */
@@ -66,6 +70,7 @@ export class BlockCache {
     return this.#blocks?.calculatedSize ?? 0;
   }
 
+  /** Names of blocks that are kept: a block that several snapshots share has one for each of them. */
   get blockCount(): number {
     return this.#blocks?.size ?? 0;
   }
@@ -81,14 +86,14 @@ export class BlockCache {
  * and what was pushed out but is still part of a reply, or waits for the garbage collector.
  */
 class CacheRoom {
-  readonly #blocks: LRUCache<number, CachedBlock> | undefined;
+  readonly #blocks: LRUCache<number, CacheEntry> | undefined;
   readonly #bytesMax: number;
   #comingBytes = 0;
   /** Of all blocks that were kept at some time and have not been collected. */
   #livingBytes = 0;
   readonly #collected = new FinalizationRegistry<number>((bytes) => (this.#livingBytes -= bytes));
 
-  constructor(blocks: LRUCache<number, CachedBlock> | undefined, bytesMax: number) {
+  constructor(blocks: LRUCache<number, CacheEntry> | undefined, bytesMax: number) {
     this.#blocks = blocks;
     this.#bytesMax = bytesMax;
   }
@@ -101,8 +106,7 @@ class CacheRoom {
   }
 
   /** Counts a block that is kept until its memory is given back. */
-  track(block: CachedBlock): void {
-    if (block === ZERO_BLOCK) return;
+  track(block: Buffer): void {
     this.#livingBytes += block.length;
     // The slices that replies are made of live as long as this, not as the block.
     this.#collected.register(block.buffer, block.length);
@@ -121,30 +125,46 @@ class CacheRoom {
 
 /** The blocks of one snapshot in a {@link BlockCache}, by their index. */
 export class SnapshotCache {
-  readonly #blocks: LRUCache<number, CachedBlock> | undefined;
+  readonly #blocks: LRUCache<number, CacheEntry> | undefined;
+  /** Under which key each block is kept. */
+  readonly #owners: WeakMap<Buffer, number>;
   readonly #firstKey: number;
   readonly #room: CacheRoom;
 
-  constructor(blocks: LRUCache<number, CachedBlock> | undefined, firstKey: number, room: CacheRoom) {
+  constructor(
+    blocks: LRUCache<number, CacheEntry> | undefined,
+    owners: WeakMap<Buffer, number>,
+    firstKey: number,
+    room: CacheRoom,
+  ) {
     this.#blocks = blocks;
+    this.#owners = owners;
     this.#firstKey = firstKey;
     this.#room = room;
   }
 
   /** The block, which is now the most recently used. */
   get(blockIndex: number): CachedBlock | undefined {
-    return this.#blocks?.get(this.#firstKey + blockIndex);
+    const entry = this.#blocks?.get(this.#firstKey + blockIndex);
+    return typeof entry === 'number' ? this.#ownBlock(blockIndex, entry) : entry;
   }
 
   /** Whether the block is there; its place in the order of use stays. */
   has(blockIndex: number): boolean {
-    return this.#blocks?.has(this.#firstKey + blockIndex) ?? false;
+    const entry = this.#blocks?.peek(this.#firstKey + blockIndex);
+    return typeof entry === 'number' ? typeof this.#blocks?.peek(entry) === 'object' : entry !== undefined;
   }
 
+  /** Keeps a block. One that another snapshot brought here takes no further memory. */
   set(blockIndex: number, block: CachedBlock): void {
     if (this.#blocks === undefined) return;
-    this.#room.track(block);
-    this.#blocks.set(this.#firstKey + blockIndex, block);
+    const key = this.#firstKey + blockIndex;
+    const entry = this.#entryOf(key, block);
+    if (typeof entry === 'object') {
+      this.#room.track(entry);
+      this.#owners.set(entry, key);
+    }
+    this.#blocks.set(key, entry);
     this.#room.trim();
   }
 
@@ -156,11 +176,28 @@ export class SnapshotCache {
 
   /** Keeps the block if no other has to go for it. */
   setIfRoom(blockIndex: number, block: CachedBlock): void {
-    if ((this.#blocks?.calculatedSize ?? 0) + costOf(block) <= this.#room.bytesMax)
+    const entry = this.#entryOf(this.#firstKey + blockIndex, block);
+    if ((this.#blocks?.calculatedSize ?? 0) + costOf(entry) <= this.#room.bytesMax)
       this.set(blockIndex, block);
+  }
+
+  /** What is kept under a key: the block, or where it is. */
+  #entryOf(key: number, block: CachedBlock): CacheEntry {
+    if (block === ZERO_BLOCK) return block;
+    const owner = this.#owners.get(block);
+    const isKept = owner !== undefined && owner !== key && this.#blocks?.peek(owner) === block;
+    return isKept ? owner : block;
+  }
+
+  /** The block under the key that has it, unless it has been pushed out. */
+  #ownBlock(blockIndex: number, owner: number): CachedBlock | undefined {
+    const block = this.#blocks?.get(owner);
+    if (typeof block === 'object') return block;
+    this.#blocks?.delete(this.#firstKey + blockIndex);
+    return undefined;
   }
 }
 
-function costOf(block: CachedBlock): number {
-  return block === ZERO_BLOCK ? ZERO_BLOCK_COST_BYTES : BLOCK_BYTES;
+function costOf(entry: CacheEntry): number {
+  return typeof entry === 'object' ? BLOCK_BYTES : NAME_COST_BYTES;
 }
