@@ -109,19 +109,25 @@ async function leave(socket: Socket, ending: number, onData: Listener): Promise<
   }
 }
 
-/** Whole, or cut anywhere, or message by message, or the beginning byte by byte. */
+/** Whole, or cut anywhere, or message by message, or, seldom since it is slow, the beginning byte by byte. */
 function piecesOf(messages: readonly Buffer[], random: Random): readonly Buffer[] {
   const whole = Buffer.concat(messages);
-  switch (random.below(8)) {
-    case 0:
-      return messages.length <= 32 ? messages : [whole];
-    case 1: {
+  switch (random.below(32)) {
+    case 0: {
       const head = Math.min(whole.length, 48);
       const bytes = Array.from({ length: head }, (_, index) => whole.subarray(index, index + 1));
       return [...bytes, whole.subarray(head)];
     }
+    case 1:
     case 2:
-    case 3: {
+    case 3:
+      return messages.length <= 32 ? messages : [whole];
+    case 4:
+    case 5:
+    case 6:
+    case 7:
+    case 8:
+    case 9: {
       const cut = random.below(whole.length + 1);
       return [whole.subarray(0, cut), whole.subarray(cut)];
     }

@@ -30,6 +30,8 @@ export interface FuzzReport {
   readonly warm: Resources;
   readonly peakMib: number;
   readonly end: Resources;
+  /** Seconds of a processor that server and driver have had for the inputs. */
+  readonly cpuSeconds: { readonly server: number; readonly driver: number };
 }
 
 /** Runs inputs until time or inputs are over. @throws {Error} at the first thing that is wrong, with how to repeat it. */
@@ -54,6 +56,7 @@ class Run {
   readonly #say: (line: string) => void;
   readonly #beganMs = performance.now();
   readonly #before: Resources;
+  readonly #cpuBefore = process.cpuUsage();
   #warm: Resources | undefined;
   #peakMib = 0;
   #next: number;
@@ -94,6 +97,10 @@ class Run {
       warm: this.#warm ?? this.#before,
       peakMib: this.#peakMib,
       end,
+      cpuSeconds: {
+        server: end.cpuSeconds - this.#before.cpuSeconds,
+        driver: cpuSecondsOf(process.cpuUsage(this.#cpuBefore)),
+      },
     };
   }
 
@@ -187,6 +194,10 @@ class Run {
       { cause: error },
     );
   }
+}
+
+function cpuSecondsOf({ user, system }: NodeJS.CpuUsage): number {
+  return (user + system) / 1e6;
 }
 
 /** Looks for the secret in a stream, also where two chunks meet. */

@@ -1,11 +1,24 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { KIB } from '../util/units.js';
+import { BufferPool } from './buffer-pool.js';
 
 /** One read of small requests brings some hundred of them, or fifteen writes of 4 KiB. */
 const SCRATCH_BYTES = 64 * KIB;
 /** A read for less than this into its place would cost more than to copy it there. */
 const TARGET_BYTES_MIN = 16 * KIB;
+/** 32 of the buffers that sockets are read into (2 MiB) are kept for later. */
+const KEPT_SCRATCHES_MAX = 32;
+
+/**
+ * Buffers that sockets are read into, shared by all connections: each has one as long as it lasts. One of its own for each
+ * client that comes and goes is what a garbage collector is busiest with.
+ */
+export class ScratchPool extends BufferPool {
+  constructor() {
+    super(SCRATCH_BYTES, KEPT_SCRATCHES_MAX);
+  }
+}
 
 /** Whoever takes what a client sends. */
 export interface ByteReceiver {
@@ -29,13 +42,13 @@ export interface ByteReceiver {
  *
  * @returns the stream to go on with, in place of the one that was given.
  */
-export function receiveFrom(stream: Duplex, receiver: ByteReceiver): Duplex {
+export function receiveFrom(stream: Duplex, receiver: ByteReceiver, scratches: ScratchPool): Duplex {
   const handle = stream instanceof Socket ? takeHandle(stream) : undefined;
   if (handle === undefined) {
     stream.on('data', (chunk: Buffer) => void receiver.received(chunk));
     return stream;
   }
-  let scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
+  let scratch = scratches.take();
   let target: Buffer | undefined;
   const onread = {
     buffer: () => {
@@ -46,12 +59,15 @@ export function receiveFrom(stream: Duplex, receiver: ByteReceiver): Duplex {
     callback: (countBytes: number) => {
       if (target !== undefined) receiver.targetFilled(countBytes);
       else if (receiver.received(scratch.subarray(0, countBytes))) {
-        scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
+        scratch = scratches.take();
       }
       return true;
     },
   };
-  return new Socket({ handle, allowHalfOpen: true, onread } as ConstructorParameters<typeof Socket>[0]);
+  const socket = new Socket({ handle, allowHalfOpen: true, onread } as ConstructorParameters<
+    typeof Socket
+  >[0]);
+  return socket.once('close', () => scratches.give(scratch));
 }
 
 /**

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../util/clock.js';
 import type { Logger } from '../util/logger.js';
+import type { ScratchPool } from './byte-source.js';
 import type { ExportTable } from './export-table.js';
 import type { NbdLimits } from './limits.js';
 import type { Refusal, TlsMode } from './negotiation/session.js';
@@ -14,6 +15,7 @@ export interface ConnectionSetup {
   readonly limits: NbdLimits;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly scratches: ScratchPool;
   readonly slabs: SlabPool;
   readonly payloads: PayloadPool;
   readonly tlsMode: TlsMode;

@@ -73,7 +73,8 @@ export class Connection {
   /** Greets the client and begins to listen to it. */
   start(): void {
     // With TLS the bytes of the socket are those of TLS.
-    if (this.#setup.tlsMode === TlsMode.Off) this.#stream = receiveFrom(this.#stream, this.#receiver);
+    if (this.#setup.tlsMode === TlsMode.Off)
+      this.#stream = receiveFrom(this.#stream, this.#receiver, this.#setup.scratches);
     else this.#stream.on('data', this.#onData);
     this.#listenTo(this.#stream);
     this.#handshakeTimer.resume();
@@ -117,9 +118,12 @@ export class Connection {
     received: (bytes) => {
       if (this.#status >= Status.Ending) return false;
       const transmission = this.#transmission;
+      if (transmission === undefined) {
+        // What is negotiated may refer to what arrived, and is short.
+        this.#onData(Buffer.from(bytes));
+        return false;
+      }
       this.#onData(bytes);
-      // What is negotiated may refer to what arrived.
-      if (transmission === undefined) return true;
       this.#input.keepCopyOf(bytes);
       return transmission.takeLentInput();
     },
@@ -308,7 +312,7 @@ export class Connection {
     this.#handshakeTimer.pause();
     this.#lingerTimer?.cancel();
     this.#input.clear();
-    this.#abort.abort(new Error('the connection is closed'));
+    this.#abort.abort(CLOSED);
     await this.#transmission?.settled();
     this.#attempt(() => this.#export.release(this.#transmission?.saidGoodbye ?? false));
     this.#setup.logger.info('a client is gone', {
@@ -318,6 +322,9 @@ export class Connection {
     this.#onClosed();
   }
 }
+
+/** One for all connections: what makes an error dear is to note where it was made. */
+const CLOSED = new Error('the connection is closed');
 
 const SHUTDOWN: Refusal = {
   replyType: OptionReplyType.ErrShutdown,

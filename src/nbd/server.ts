@@ -3,6 +3,7 @@ import { assert } from '../util/assert.js';
 import { systemClock, type Clock } from '../util/clock.js';
 import { messageOf } from '../util/errors.js';
 import { silentLogger, type Logger } from '../util/logger.js';
+import { ScratchPool } from './byte-source.js';
 import { Connection } from './connection.js';
 import type { ExportTable } from './export-table.js';
 import { OptionReplyType } from './handshake-constants.js';
@@ -43,6 +44,7 @@ export class NbdServer {
   readonly #clock: Clock;
   readonly #limits: NbdLimits;
   readonly #tls: ServerTls | undefined;
+  readonly #scratches = new ScratchPool();
   readonly #slabs = new SlabPool();
   readonly #payloads = new PayloadPool();
   readonly #listeners: Listener[] = [];
@@ -123,6 +125,7 @@ export class NbdServer {
       limits: this.#limits,
       clock: this.#clock,
       logger,
+      scratches: this.#scratches,
       slabs: this.#slabs,
       payloads: this.#payloads,
       tlsMode: this.#tls?.mode ?? TlsMode.Off,

@@ -4,13 +4,14 @@ import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
-import { receiveFrom, type ByteReceiver } from '../../src/nbd/byte-source.js';
+import { receiveFrom, ScratchPool, type ByteReceiver } from '../../src/nbd/byte-source.js';
 import { freshSeed, seededBytes, seededNumbers } from '../fixtures/seeded.js';
 import { streamPair } from '../fixtures/stream-pair.js';
 import { workFolder } from '../fixtures/work-folder.js';
 
 const TOTAL_BYTES = 3_000_000;
 const CLIENTS = ['a', 'b', 'c'];
+const scratches = new ScratchPool();
 
 /** Keeps some of what comes, asks for some of it in places of its own, and puts all of it together. */
 class Collector implements ByteReceiver {
@@ -71,7 +72,7 @@ t.test('every byte comes once and stays as it was, kept, copied or put into its 
   const [server, path] = await listen(t, (socket) => {
     const collector = new Collector(seededNumbers(`${seed}-${collectors.length}`));
     collectors.push(collector);
-    const stream = receiveFrom(socket, collector);
+    const stream = receiveFrom(socket, collector, scratches);
     streams.push(stream);
     stream.once('end', () => {
       endedCount += 1;
@@ -118,15 +119,19 @@ t.test('a client that is cut, and one that is paused', async (t) => {
   let cameBytes = 0;
   const accepted = new Promise<void>((resolve) => {
     void listen(t, (socket) => {
-      stream = receiveFrom(socket, {
-        received: (bytes) => {
-          cameBytes += bytes.length;
-          stream?.pause();
-          return false;
+      stream = receiveFrom(
+        socket,
+        {
+          received: (bytes) => {
+            cameBytes += bytes.length;
+            stream?.pause();
+            return false;
+          },
+          target: () => undefined,
+          targetFilled: () => undefined,
         },
-        target: () => undefined,
-        targetFilled: () => undefined,
-      });
+        scratches,
+      );
       resolve();
     }).then(([, path]) => {
       const client = connect(path);
@@ -152,14 +157,47 @@ t.test('a client that is cut, and one that is paused', async (t) => {
   await closed;
 });
 
+t.test('the memory that a client was read into serves the next one, unless it is still referred to', async (t) => {
+  const pool = new ScratchPool();
+  const first = pool.take();
+  pool.give(first);
+  const isKept = [false, true];
+  const usedFirst: boolean[] = [];
+  const [, path] = await listen(t, (socket) => {
+    const stream = receiveFrom(
+      socket,
+      {
+        received: (bytes) => {
+          usedFirst.push(bytes.buffer === first.buffer);
+          return isKept.shift() ?? false;
+        },
+        target: () => undefined,
+        targetFilled: () => undefined,
+      },
+      pool,
+    );
+    stream.once('end', () => stream.end());
+  });
+  for (let round = 0; round < 3; round += 1) {
+    const client = connect(path);
+    client.end('some bytes').resume();
+    await once(client, 'close');
+  }
+  t.strictSame(usedFirst, [true, true, false]);
+});
+
 t.test('a stream that is no socket hands over its chunks', async (t) => {
   const [far, near] = streamPair();
   const chunks: Buffer[] = [];
-  const stream = receiveFrom(near, {
-    received: (bytes) => chunks.push(bytes) > 0,
-    target: () => undefined,
-    targetFilled: () => undefined,
-  });
+  const stream = receiveFrom(
+    near,
+    {
+      received: (bytes) => chunks.push(bytes) > 0,
+      target: () => undefined,
+      targetFilled: () => undefined,
+    },
+    scratches,
+  );
   t.equal(stream, near);
   far.end('hello');
   await once(stream, 'end');

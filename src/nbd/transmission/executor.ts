@@ -28,7 +28,7 @@ export interface ExecutorSetup {
   /** Aborts when the connection is gone. */
   readonly signal: AbortSignal;
   /** Aborts when nobody is going to read what a CACHE fetches: no later than `signal`. */
-  readonly prefetchSignal: AbortSignal;
+  readonly prefetchSignal: () => AbortSignal;
   readonly failures: FailureLog;
 }
 
@@ -157,7 +157,7 @@ export class Executor {
 
   /** [nbd: NBD_CMD_CACHE] A server may do nothing for it, and that is a success: so is one that is given up. */
   #prefetch(offset: number, lengthBytes: number): void | Promise<void> {
-    const { prefetchSignal: signal } = this.#setup;
+    const signal = this.#setup.prefetchSignal();
     if (signal.aborted) return;
     assert(this.#device.cache !== undefined, 'CACHE was not offered');
     return this.#device.cache(offset, lengthBytes, { signal })?.then(undefined, (error: unknown) => {

@@ -53,8 +53,10 @@ export class Transmission {
   readonly #executor: Executor;
   readonly #rules: RequestRules;
   readonly #contexts: readonly StatusContext[];
-  /** Ends what CACHE has begun. */
-  readonly #prefetch = new AbortController();
+  /** Ends what CACHE has begun; there from the first one on, since few clients ever send one. */
+  #prefetch: AbortController | undefined;
+  /** Why nothing is prefetched any more. */
+  #prefetchEnd: Error | undefined;
   #isBlocked = false;
   /** No further requests are read: DISC was received, or the last one has been. */
   #isEnding = false;
@@ -68,8 +70,6 @@ export class Transmission {
     const { device, limits, agreed, signal } = setup;
     const isExtended = agreed.replyStyle === ReplyStyle.Extended;
     this.#setup = setup;
-    setMaxListeners(0, this.#prefetch.signal);
-    signal.addEventListener('abort', () => this.#prefetch.abort(signal.reason), { once: true });
     this.#form = FORMS[agreed.replyStyle];
     this.#contexts = statusContextsOf(device, agreed);
     this.#inFlight = new InFlight(limits, this.#contexts.length);
@@ -80,7 +80,7 @@ export class Transmission {
       writer: this.#writer,
       extentsMax: limits.extentsMax,
       signal,
-      prefetchSignal: this.#prefetch.signal,
+      prefetchSignal: () => this.#prefetchSignal(),
       failures: new FailureLog(setup.logger, setup.clock),
     });
     this.#rules = {
@@ -163,14 +163,14 @@ export class Transmission {
    */
   endOfInput(): void {
     this.#hasInputEnded = true;
-    this.#prefetch.abort(new Error('the client has hung up'));
+    this.#endPrefetch('the client has hung up');
     this.#endIfNothingFollows();
   }
 
   /** Finishes what is in progress; new requests get ESHUTDOWN until then. [nbd-rule 35] */
   shutDown(): void {
     this.#isShuttingDown = true;
-    this.#prefetch.abort(new Error('the server is shutting down'));
+    this.#endPrefetch('the server is shutting down');
     this.#intake.refuseAll();
     this.#finishIfIdle();
   }
@@ -178,6 +178,22 @@ export class Transmission {
   /** Resolves when no request is with the device any more; its signal should have been aborted. */
   settled(): Promise<void> {
     return this.#inFlight.settled();
+  }
+
+  #prefetchSignal(): AbortSignal {
+    if (this.#prefetch !== undefined) return this.#prefetch.signal;
+    const controller = new AbortController();
+    this.#prefetch = controller;
+    setMaxListeners(0, controller.signal);
+    const { signal } = this.#setup;
+    signal.addEventListener('abort', () => controller.abort(signal.reason), { once: true });
+    if (this.#prefetchEnd !== undefined) controller.abort(this.#prefetchEnd);
+    return controller.signal;
+  }
+
+  #endPrefetch(reason: string): void {
+    this.#prefetchEnd ??= new Error(reason);
+    this.#prefetch?.abort(this.#prefetchEnd);
   }
 
   #execute(header: RequestHeader, payload: Buffer): void {
