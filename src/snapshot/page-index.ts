@@ -1,13 +1,24 @@
 import type { PageHolder, TokenMemory } from './token-memory.js';
-import type { TokenPage } from './token-page.js';
+
+/** What one listing proved about the blocks from `startIndex` up to, without, `endIndex`. */
+export interface IndexedPage<Page> {
+  readonly startIndex: number;
+  readonly endIndex: number;
+  /** What it takes in memory. */
+  readonly sizeBytes: number;
+  /** When it was last looked at, in the order of such looks. */
+  usedTick: number;
+  /** What it says of a narrower range. */
+  within(startIndex: number, endIndex: number): Page;
+}
 
 /**
- * The pages of one snapshot in order of their range: never two for one block, and found in the logarithm of their
- * number. They share their bound in bytes with those of other snapshots.
+ * The pages of one listing in order of their range: never two for one block, and found in the logarithm of their
+ * number. They share their bound in bytes with those of other listings.
  */
-export class PageIndex implements PageHolder {
+export class PageIndex<Page extends IndexedPage<Page>> implements PageHolder {
   readonly #memory: TokenMemory;
-  readonly #pages: TokenPage[] = [];
+  readonly #pages: Page[] = [];
   #sizeBytes = 0;
 
   constructor(memory: TokenMemory) {
@@ -23,8 +34,13 @@ export class PageIndex implements PageHolder {
     return this.#sizeBytes;
   }
 
+  /** In order of their range. Does not count as looking at them. */
+  all(): readonly Page[] {
+    return this.#pages;
+  }
+
   /** The page that covers a block, which counts as looking at it. */
-  find(blockIndex: number): TokenPage | undefined {
+  find(blockIndex: number): Page | undefined {
     const page = this.#pages[this.#positionOf(blockIndex)];
     if (page === undefined || page.startIndex > blockIndex) return undefined;
     page.usedTick = this.#memory.nextTick();
@@ -32,17 +48,17 @@ export class PageIndex implements PageHolder {
   }
 
   /** The last page that ends at or before a block that no page covers, and the first that begins after it. */
-  neighbours(blockIndex: number): { before: TokenPage | undefined; after: TokenPage | undefined } {
+  neighbours(blockIndex: number): { before: Page | undefined; after: Page | undefined } {
     const position = this.#positionOf(blockIndex);
     return { before: this.#pages[position - 1], after: this.#pages[position] };
   }
 
   /** Puts a page in. What others say about its range gives way to it; what they say about the rest stays. */
-  insert(page: TokenPage): void {
+  insert(page: Page): void {
     const pages = this.#pages;
     const first = this.#positionOf(page.startIndex);
     let end = first;
-    const pieces: TokenPage[] = [];
+    const pieces: Page[] = [];
     let changeBytes = 0;
     for (let old = pages[end]; old !== undefined && old.startIndex < page.endIndex; old = pages[end]) {
       if (old.startIndex < page.startIndex) pieces.push(old.within(old.startIndex, page.startIndex));

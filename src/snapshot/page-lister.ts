@@ -1,15 +1,30 @@
 import { BLOCKS_PER_GIB } from '../ebs/constants.js';
 import { answerError } from '../ebs/error-map.js';
 import { EbsErrorKind, EbsOperation, isEbsError } from '../ebs/errors.js';
-import type { BlockPage, CallOptions, ListedBlock, SnapshotApi } from '../ebs/snapshot-api.js';
+import type { BlockPage, CallOptions, ListedBlock, PagePosition, SnapshotApi } from '../ebs/snapshot-api.js';
+
+/** A page of either of the two list operations. */
+export interface ListedPage<Block> extends Omit<BlockPage, 'blocks'> {
+  readonly blocks: readonly Block[];
+}
+
+/** What is listed, and for whom. */
+export interface PageSource<Block> {
+  readonly operation: EbsOperation;
+  readonly snapshotId: string;
+  /** Empty pages that may come in a row. */
+  readonly emptyPagesMax: number;
+  /** Makes one list call. */
+  list(position: PagePosition, options: CallOptions): Promise<ListedPage<Block>>;
+}
 
 /** What a listing found, beginning where it was asked to. */
-export interface ListedRange {
+export interface ListedRange<Block = ListedBlock> {
   readonly startIndex: number;
   /** One past the last block that the listing says something about; at least `startIndex`, greater if it is not 0. */
   readonly endIndex: number;
   /** Ascending, all within the range. */
-  readonly blocks: readonly ListedBlock[];
+  readonly blocks: readonly Block[];
   /** Milliseconds since 1970. */
   readonly expiryMs: number;
 }
@@ -19,18 +34,27 @@ export interface ListedRange {
 const EMPTY_PAGES_MAX = 1000;
 const PAGE_TOKEN_RESTARTS_MAX = 3;
 
-/**
- * Lists the blocks of one snapshot, and holds the service to its contract: what it says must be possible, and must
- * not change.
- */
-export class PageLister {
-  readonly #api: SnapshotApi;
-  readonly #snapshotId: string;
-  #volumeSizeGib: number | undefined;
+/** The blocks of one snapshot. [ebs: ListSnapshotBlocks] */
+export function snapshotBlocksOf(api: SnapshotApi, snapshotId: string): PageSource<ListedBlock> {
+  return {
+    operation: EbsOperation.ListSnapshotBlocks,
+    snapshotId,
+    emptyPagesMax: EMPTY_PAGES_MAX,
+    list: (position, options) => api.listSnapshotBlocks({ snapshotId, ...position }, options),
+  };
+}
 
-  constructor(api: SnapshotApi, snapshotId: string) {
-    this.#api = api;
-    this.#snapshotId = snapshotId;
+/**
+ * Lists blocks page by page, and holds the service to its contract: what it says must be possible, and must not change.
+ */
+export class PageLister<Block extends { readonly blockIndex: number } = ListedBlock> {
+  readonly #source: PageSource<Block>;
+  #volumeSizeGib: number | undefined;
+  /** Where a listing broke off after pages that were empty. */
+  #interrupted: { readonly startIndex: number; readonly pageToken: string } | undefined;
+
+  constructor(source: PageSource<Block>) {
+    this.#source = source;
   }
 
   /** Known from the first listing on. */
@@ -39,23 +63,28 @@ export class PageLister {
   }
 
   /**
-   * Lists from `startIndex` until there is at least one block, or none is left: usually one call.
+   * Lists from `startIndex` until there is at least one block, or none is left: usually one call. After a failure among
+   * empty pages the same listing goes on where it broke off.
    *
-   * @throws {EbsError} as ListSnapshotBlocks; `contract-violation` when the answer is impossible.
+   * @throws {EbsError} as the list operation; `contract-violation` when the answer is impossible.
    */
-  async list(startIndex: number, resultsMax: number, options: CallOptions): Promise<ListedRange> {
-    const position = { snapshotId: this.#snapshotId, resultsMax };
-    let pageToken: string | undefined;
+  async list(startIndex: number, resultsMax: number, options: CallOptions): Promise<ListedRange<Block>> {
+    const { emptyPagesMax } = this.#source;
+    let pageToken = this.#interrupted?.startIndex === startIndex ? this.#interrupted.pageToken : undefined;
+    this.#interrupted = undefined;
     let restartCount = 0;
-    for (let pageCount = 0; pageCount < EMPTY_PAGES_MAX; pageCount += 1) {
+    for (let pageCount = 0; pageCount < emptyPagesMax; pageCount += 1) {
       const start = pageToken === undefined ? { startingBlockIndex: startIndex } : { pageToken };
-      let page: BlockPage;
+      let page: ListedPage<Block>;
       try {
-        page = await this.#api.listSnapshotBlocks({ ...position, ...start }, options);
+        page = await this.#source.list({ resultsMax, ...start }, options);
       } catch (error) {
         // [ebs: ListSnapshotBlocks] A page token lives for 60 minutes: begin again where it led from.
         const tokenIsOld = pageToken !== undefined && isEbsError(error, EbsErrorKind.InvalidPageToken);
-        if (!tokenIsOld || restartCount === PAGE_TOKEN_RESTARTS_MAX) throw error;
+        if (!tokenIsOld || restartCount === PAGE_TOKEN_RESTARTS_MAX) {
+          if (pageToken !== undefined && !tokenIsOld) this.#interrupted = { startIndex, pageToken };
+          throw error;
+        }
         restartCount += 1;
         pageToken = undefined;
         continue;
@@ -65,10 +94,10 @@ export class PageLister {
       if (page.blocks.length > 0 || page.nextToken === undefined) return range;
       pageToken = page.nextToken;
     }
-    throw this.#violation(`${EMPTY_PAGES_MAX} empty pages came in a row`);
+    throw this.#violation(`${emptyPagesMax} empty pages came in a row`);
   }
 
-  #rangeOf(startIndex: number, page: BlockPage): ListedRange {
+  #rangeOf(startIndex: number, page: ListedPage<Block>): ListedRange<Block> {
     const { blocks, expiryMs, volumeSizeGib } = page;
     this.#volumeSizeGib ??= volumeSizeGib;
     if (volumeSizeGib !== this.#volumeSizeGib) {
@@ -92,7 +121,8 @@ export class PageLister {
   }
 
   #violation(reason: string): Error {
-    const subject = { operation: EbsOperation.ListSnapshotBlocks, snapshotId: this.#snapshotId };
+    const { operation, snapshotId } = this.#source;
+    const subject = { operation, snapshotId };
     return answerError(EbsErrorKind.ContractViolation, subject, reason);
   }
 }

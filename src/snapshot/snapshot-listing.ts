@@ -1,7 +1,7 @@
 import { BLOCK_BYTES, BLOCKS_PER_GIB, LIST_RESULTS_MAX } from '../ebs/constants.js';
 import type { SnapshotApi } from '../ebs/snapshot-api.js';
 import { onAbort } from '../util/abort-callbacks.js';
-import { PageLister, type ListedRange } from './page-lister.js';
+import { PageLister, snapshotBlocksOf, type ListedRange } from './page-lister.js';
 
 /** What a whole snapshot holds. */
 export interface SnapshotSummary {
@@ -47,7 +47,7 @@ export async function summarizeSnapshot(options: SummaryOptions): Promise<Snapsh
   const stop = new AbortController();
   const leave = onAbort(signal, () => stop.abort(signal?.reason));
   try {
-    const listing = new WholeListing(new PageLister(api, snapshotId), options, stop.signal);
+    const listing = new WholeListing(new PageLister(snapshotBlocksOf(api, snapshotId)), options, stop.signal);
     await listing.begin();
     const workers = Array.from({ length: LISTS_AT_ONCE }, () => listing.work());
     await Promise.all(workers).finally(() => stop.abort());

@@ -7,7 +7,7 @@ import type { Clock } from '../util/clock.js';
 import type { Limiter } from '../util/limiter.js';
 import { chooseListing, type Listing } from './listing-policy.js';
 import { PageIndex } from './page-index.js';
-import { PageLister } from './page-lister.js';
+import { PageLister, snapshotBlocksOf } from './page-lister.js';
 import type { TokenMemory } from './token-memory.js';
 import { BlockState, TokenPage, type BlockRun } from './token-page.js';
 
@@ -48,7 +48,7 @@ export interface LookupOptions {
 export class TokenMap {
   readonly #options: TokenMapOptions;
   readonly #lister: PageLister;
-  readonly #pages: PageIndex;
+  readonly #pages: PageIndex<TokenPage>;
   /** Listings under way, by where they begin. */
   readonly #flights = new Map<number, Promise<TokenPage>>();
   /** Pages whose tokens the service has refused. */
@@ -60,7 +60,7 @@ export class TokenMap {
 
   private constructor(options: TokenMapOptions) {
     this.#options = options;
-    this.#lister = new PageLister(options.api, options.snapshotId);
+    this.#lister = new PageLister(snapshotBlocksOf(options.api, options.snapshotId));
     this.#pages = new PageIndex(options.memory);
   }
 

@@ -1,4 +1,5 @@
 import type { ListedBlock } from '../ebs/snapshot-api.js';
+import type { IndexedPage } from './page-index.js';
 
 /** What is known of a block. */
 export const BlockState = {
@@ -25,12 +26,11 @@ const PAGE_OVERHEAD_BYTES = 640;
  * What one listing proved about the blocks from `startIndex` up to, without, `endIndex`: those in it are listed, with
  * the tokens to get them; all others are not. Ten thousand blocks take two small arrays and one buffer.
  */
-export class TokenPage {
+export class TokenPage implements IndexedPage<TokenPage> {
   readonly startIndex: number;
   readonly endIndex: number;
   /** From when on the tokens are not to be used any more, in milliseconds since 1970. What is listed stays true. */
   readonly staleMs: number;
-  /** When it was last looked at, in the order of such looks. */
   usedTick = 0;
   readonly #indexes: Uint32Array;
   /** Where each token ends in `#tokens`. */
@@ -82,6 +82,11 @@ export class TokenPage {
     const page = new TokenPage(startIndex, endIndex, this.staleMs, parts);
     page.usedTick = this.usedTick;
     return page;
+  }
+
+  /** The blocks that were listed when the page was made, ascending. Nobody changes them. */
+  get listedIndexes(): Uint32Array {
+    return this.#indexes;
   }
 
   /** Blocks that were listed when the page was made. */

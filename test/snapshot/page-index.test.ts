@@ -14,7 +14,7 @@ function pageOf(startIndex: number, endIndex: number, name = 'p'): TokenPage {
 }
 
 t.test('finds the page of a block, and its neighbours', async (t) => {
-  const index = new PageIndex(new TokenMemory(1_000_000));
+  const index = new PageIndex<TokenPage>(new TokenMemory(1_000_000));
   const [first, second] = [pageOf(10, 20), pageOf(30, 40)];
   index.insert(second);
   index.insert(first);
@@ -31,7 +31,7 @@ t.test('finds the page of a block, and its neighbours', async (t) => {
 
 t.test('the least recently looked at goes first, the newest never', async (t) => {
   const pages = [0, 100, 200, 300].map((start) => pageOf(start, start + 100));
-  const index = new PageIndex(new TokenMemory(3 * pages[1]!.sizeBytes));
+  const index = new PageIndex<TokenPage>(new TokenMemory(3 * pages[1]!.sizeBytes));
   for (const page of pages.slice(0, 3)) index.insert(page);
   index.find(50);
   index.insert(pages[3]!);
@@ -39,7 +39,7 @@ t.test('the least recently looked at goes first, the newest never', async (t) =>
     [50, 150, 250, 350].map((block) => index.find(block) !== undefined),
     [true, false, true, true],
   );
-  const tiny = new PageIndex(new TokenMemory(0));
+  const tiny = new PageIndex<TokenPage>(new TokenMemory(0));
   for (const page of pages) tiny.insert(page);
   t.equal(tiny.pageCount, 1);
   t.equal(tiny.find(350), pages[3]);
@@ -53,7 +53,7 @@ t.test('a new page replaces what others say about its range, and nothing else', 
     .tuple(fc.integer({ min: 0, max: 60 }), fc.integer({ min: 1, max: 40 }))
     .map(([start, length]) => ({ start, end: start + length }));
   const property = fc.property(fc.array(range, { maxLength: 20 }), (ranges) => {
-    const index = new PageIndex(new TokenMemory(1_000_000));
+    const index = new PageIndex<TokenPage>(new TokenMemory(1_000_000));
     const model = new Map<number, string>();
     for (const [at, { start, end }] of ranges.entries()) {
       const name = `${String.fromCharCode(97 + at)}:`;
@@ -108,7 +108,7 @@ t.test('a page keeps tokens of any length, and says what lies between them', asy
 t.test('the pages of all snapshots share one bound', async (t) => {
   const page = pageOf(0, 100);
   const memory = new TokenMemory(10 * page.sizeBytes);
-  const indexes = Array.from({ length: 30 }, () => new PageIndex(memory));
+  const indexes = Array.from({ length: 30 }, () => new PageIndex<TokenPage>(memory));
   for (const index of indexes) index.insert(pageOf(0, 100));
   const kept = (): number[] => indexes.flatMap((index, at) => (index.pageCount > 0 ? [at] : []));
   t.same(kept(), [20, 21, 22, 23, 24, 25, 26, 27, 28, 29]);

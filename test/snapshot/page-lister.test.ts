@@ -1,6 +1,6 @@
 import t from 'tap';
 import type { BlockPage, ListedBlock } from '../../src/ebs/snapshot-api.js';
-import { PageLister } from '../../src/snapshot/page-lister.js';
+import { PageLister, snapshotBlocksOf } from '../../src/snapshot/page-lister.js';
 import { fail, FakeSnapshot } from '../fixtures/fake-snapshot.js';
 
 /** Answers with these pages, one a call. */
@@ -11,7 +11,7 @@ function scripted(pages: (Partial<BlockPage> & { readonly blocks: readonly Liste
     if (page === undefined) throw new Error('no page is left');
     return Promise.resolve({ expiryMs: 1, volumeSizeGib: 1, nextToken: undefined, ...page });
   };
-  return new PageLister(api, 'snap-1');
+  return new PageLister(snapshotBlocksOf(api, 'snap-1'));
 }
 
 function blocksAt(...indexes: number[]): ListedBlock[] {
@@ -44,7 +44,7 @@ t.test('[ebs: ListSnapshotBlocks] a page token that is too old: begin again', as
     calls += 1;
     if (calls === 2) fake.pageGeneration += 1;
   };
-  const range = await new PageLister(fake, 'snap-1').list(3, 100, {});
+  const range = await new PageLister(snapshotBlocksOf(fake, 'snap-1')).list(3, 100, {});
   t.match(range.blocks[0], { blockIndex: 50 });
   t.same(
     fake.lists.map(({ pageToken, startingBlockIndex }) => pageToken ?? startingBlockIndex),
@@ -52,12 +52,14 @@ t.test('[ebs: ListSnapshotBlocks] a page token that is too old: begin again', as
   );
   fake.shorten = () => 0;
   fake.hook = () => void (fake.pageGeneration += 1);
-  await t.rejects(new PageLister(fake, 'snap-1').list(3, 100, {}), { message: /invalid-page-token/ });
+  await t.rejects(new PageLister(snapshotBlocksOf(fake, 'snap-1')).list(3, 100, {}), {
+    message: /invalid-page-token/,
+  });
   fake.hook = () => {
     throw fail('invalid-page-token');
   };
   await t.rejects(
-    new PageLister(fake, 'snap-1').list(3, 100, {}),
+    new PageLister(snapshotBlocksOf(fake, 'snap-1')).list(3, 100, {}),
     { message: /invalid-page-token/ },
     'of no page',
   );
@@ -78,4 +80,19 @@ t.test('a service that breaks its contract is an error, and never wrong data', a
   await lister.list(0, 100, {});
   t.equal(lister.volumeSizeGib, 1);
   await t.rejects(lister.list(0, 100, {}), { message: /the volume had 1 GiB, and now has 2 GiB/ });
+});
+
+t.test('a listing that fails among empty pages goes on where it broke off', async (t) => {
+  const fake = new FakeSnapshot({ listed: [50] });
+  fake.shorten = () => (fake.lists.length < 3 ? 0 : 1);
+  fake.hook = () => {
+    if (fake.lists.length === 2) throw fail('server');
+  };
+  const lister = new PageLister(snapshotBlocksOf(fake, 'snap-1'));
+  await t.rejects(lister.list(3, 100, {}), { message: /server/ });
+  t.match(await lister.list(3, 100, {}), { startIndex: 3, blocks: [{ blockIndex: 50 }] });
+  t.same(
+    fake.lists.map(({ pageToken, startingBlockIndex }) => pageToken ?? startingBlockIndex),
+    [3, '0/50', '0/50'],
+  );
 });
