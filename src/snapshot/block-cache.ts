@@ -29,6 +29,9 @@ const NAME_COST_BYTES = 128;
 /** A block, or the key of the one that has it: equal blocks of several snapshots are there once. */
 type CacheEntry = CachedBlock | number;
 
+/** Told of each block of a snapshot that comes into memory or leaves it; must be quick. */
+export type CacheWatcher = (blockIndex: number, isThere: boolean) => void;
+
 /**
  * Blocks in memory, of all snapshots of the process, bounded in bytes; the least recently used go first. A snapshot
  * never changes, so whoever serves it may share what others have read.
@@ -37,6 +40,8 @@ export class BlockCache {
   readonly #blocks: LRUCache<number, CacheEntry> | undefined;
   readonly #owners = new WeakMap<Buffer, number>();
   readonly #ordinals = new Map<string, number>();
+  /** By snapshot number. */
+  readonly #watchers = new Map<number, Set<CacheWatcher>>();
   readonly bytesMax: number;
   /** What is fetched into it on request, at once, of all snapshots. */
   readonly places = new Limiter(PREFETCHES_AT_ONCE_MAX);
@@ -50,19 +55,39 @@ export class BlockCache {
     this.shares = new PrefetchShares(Math.floor(this.bytesMax / BLOCK_BYTES / 4));
     // To the library, no bound would mean that there is none.
     this.#blocks =
-      this.bytesMax > 0 ? new LRUCache({ maxSize: this.bytesMax, sizeCalculation: costOf }) : undefined;
+      this.bytesMax > 0
+        ? new LRUCache({
+            maxSize: this.bytesMax,
+            sizeCalculation: costOf,
+            onInsert: (_entry, key, reason) => {
+              if (reason === 'add') this.#tell(key, true);
+            },
+            dispose: (_entry, key, reason) => {
+              if (reason !== 'set') this.#tell(key, false);
+            },
+          })
+        : undefined;
     this.#room = new CacheRoom(this.#blocks, this.bytesMax);
   }
 
   /** The part of the cache that belongs to one snapshot. */
   of(snapshotId: string): SnapshotCache {
-    let ordinal = this.#ordinals.get(snapshotId);
-    if (ordinal === undefined) {
-      ordinal = this.#ordinals.size;
-      assert(ordinal < SNAPSHOTS_MAX, `${ordinal} snapshots in one cache`);
-      this.#ordinals.set(snapshotId, ordinal);
+    const firstKey = this.#ordinalOf(snapshotId) * KEYS_PER_SNAPSHOT;
+    return new SnapshotCache(this.#blocks, this.#owners, firstKey, this.#room);
+  }
+
+  /** Tells which blocks of a snapshot are there, and from then on what changes. @returns how to end that. */
+  watch(snapshotId: string, watcher: CacheWatcher): () => void {
+    const ordinal = this.#ordinalOf(snapshotId);
+    const watchers = this.#watchers.get(ordinal) ?? new Set();
+    this.#watchers.set(ordinal, watchers.add(watcher));
+    for (const key of this.#blocks?.keys() ?? []) {
+      if (Math.floor(key / KEYS_PER_SNAPSHOT) === ordinal) watcher(key % KEYS_PER_SNAPSHOT, true);
     }
-    return new SnapshotCache(this.#blocks, this.#owners, ordinal * KEYS_PER_SNAPSHOT, this.#room);
+    return () => {
+      watchers.delete(watcher);
+      if (watchers.size === 0) this.#watchers.delete(ordinal);
+    };
   }
 
   /** What the blocks take. */
@@ -78,6 +103,22 @@ export class BlockCache {
   /** Drops everything. */
   clear(): void {
     this.#blocks?.clear();
+  }
+
+  #ordinalOf(snapshotId: string): number {
+    let ordinal = this.#ordinals.get(snapshotId);
+    if (ordinal === undefined) {
+      ordinal = this.#ordinals.size;
+      assert(ordinal < SNAPSHOTS_MAX, `${ordinal} snapshots in one cache`);
+      this.#ordinals.set(snapshotId, ordinal);
+    }
+    return ordinal;
+  }
+
+  #tell(key: number, isThere: boolean): void {
+    const watchers = this.#watchers.get(Math.floor(key / KEYS_PER_SNAPSHOT));
+    if (watchers === undefined) return;
+    for (const watcher of watchers) watcher(key % KEYS_PER_SNAPSHOT, isThere);
   }
 }
 

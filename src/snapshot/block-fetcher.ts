@@ -84,6 +84,11 @@ export class BlockFetcher {
     return this.#flights.size;
   }
 
+  /** The blocks that are being fetched or wait to be, the one that was asked for first at the front. */
+  flyingBlocks(): IterableIterator<number> {
+    return this.#flights.keys();
+  }
+
   /**
    * Fetches a block, or joins whoever does. A block that is not listed is found to be zeros without a call for it.
    *

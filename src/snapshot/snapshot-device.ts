@@ -24,6 +24,7 @@ import { BlockFetcher, type FetchCounts } from './block-fetcher.js';
 import type { DiskCache, SnapshotDiskCache } from './disk/disk-cache.js';
 import { FailureLog } from './failure-log.js';
 import { FetchedBlocks } from './fetched-blocks.js';
+import { DiskMap } from './disk-map.js';
 import { hydrate, type HydrationResult } from './hydration.js';
 import { blocksIn, prefetchBlocks } from './prefetch.js';
 import { ReadAhead } from './read-ahead.js';
@@ -68,6 +69,14 @@ export interface SnapshotDeviceCounts extends FetchCounts {
   readonly lists: number;
   /** What the tokens take in memory at present. */
   readonly tokenBytes: number;
+  /** Blocks that readers found in memory. */
+  readonly memoryHits: number;
+  /** Blocks that readers asked for and that are not in the snapshot: zeros. */
+  readonly holeHits: number;
+  /** Blocks that readers had to wait for. */
+  readonly misses: number;
+  /** Fetches that run or wait. */
+  readonly fetching: number;
 }
 
 /** At 50/s and 100 ms a call, the account's quota has room for five. */
@@ -126,6 +135,12 @@ export class SnapshotDevice implements BlockDevice {
   readonly #failures: FailureLog;
   readonly #disk: SnapshotDiskCache | undefined;
   readonly #closing: AbortController;
+  /** What has become of its blocks. */
+  readonly map: DiskMap;
+  readonly #unwatch: () => void;
+  #memoryHits = 0;
+  #holeHits = 0;
+  #misses = 0;
 
   constructor(options: SnapshotDeviceOptions, tokens: TokenMap, closing: AbortController, clock: Clock) {
     const { api, snapshotId, cache, limiter, logger = silentLogger } = options;
@@ -134,6 +149,10 @@ export class SnapshotDevice implements BlockDevice {
     this.#tokens = tokens;
     this.#cache = cache.of(snapshotId);
     this.#places = cache.places;
+    const map = new DiskMap(tokens.blockCount);
+    this.map = map;
+    tokens.onListed = (page) => map.noteListing(page.startIndex, page.endIndex, page.listedIndexes);
+    this.#unwatch = cache.watch(snapshotId, (blockIndex, isThere) => map.noteInMemory(blockIndex, isThere));
     this.#prefetchBlocksMax = blocksIn(cache.bytesMax);
     this.#allocation = new AllocationMap(tokens);
     this.#failures = new FailureLog(logger.child({ snapshot: snapshotId }), clock);
@@ -143,11 +162,13 @@ export class SnapshotDevice implements BlockDevice {
     const expect = (): (() => void) => this.#cache.expect();
     const keep = (blockIndex: number, block: CachedBlock, isWanted: boolean): void => {
       fetched.add(blockIndex);
+      map.noteRead(blockIndex);
       if (isWanted) this.#cache.set(blockIndex, block);
       else this.#cache.setIfRoom(blockIndex, block);
     };
     const { volumeSizeGib } = tokens;
     this.#disk = options.disk?.cache.of({ service: options.disk.service, snapshotId, volumeSizeGib });
+    if (this.#disk !== undefined) this.#disk.onSeen = (index, isThere) => map.noteOnDisk(index, isThere);
     this.#fetcher = new BlockFetcher({
       api,
       snapshotId,
@@ -167,7 +188,20 @@ export class SnapshotDevice implements BlockDevice {
   }
 
   get counts(): SnapshotDeviceCounts {
-    return { ...this.#fetcher.counts, lists: this.#tokens.listCount, tokenBytes: this.#tokens.sizeBytes };
+    return {
+      ...this.#fetcher.counts,
+      lists: this.#tokens.listCount,
+      tokenBytes: this.#tokens.sizeBytes,
+      memoryHits: this.#memoryHits,
+      holeHits: this.#holeHits,
+      misses: this.#misses,
+      fetching: this.#fetcher.flightCount,
+    };
+  }
+
+  /** The blocks that are being fetched or wait to be, the one that was asked for first at the front. */
+  fetchingBlocks(): IterableIterator<number> {
+    return this.#fetcher.flyingBlocks();
   }
 
   /** Answers at once when all blocks are in the cache or known to be zeros. [nbd: NBD_CMD_READ] */
@@ -241,18 +275,25 @@ export class SnapshotDevice implements BlockDevice {
   /** Aborts what is under way, and lets go of the tokens. Cached blocks stay for others of the same snapshot. Once or more. */
   close(): void {
     this.#readAhead?.close();
+    this.#unwatch();
     this.#closing.abort(CLOSED);
     this.#tokens.close();
   }
 
   #atHand(blockIndex: number): CachedBlock | undefined {
     const block = this.#cache.get(blockIndex);
-    if (block !== undefined) return block;
-    return this.#tokens.stateOf(blockIndex) === BlockState.Unlisted ? ZERO_BLOCK : undefined;
+    if (block !== undefined) {
+      this.#memoryHits += 1;
+      return block;
+    }
+    if (this.#tokens.stateOf(blockIndex) !== BlockState.Unlisted) return undefined;
+    this.#holeHits += 1;
+    return ZERO_BLOCK;
   }
 
   async #readMissing(plan: ReadPlan, signal: AbortSignal | undefined): Promise<ReadResult> {
     signal?.throwIfAborted();
+    this.#misses += plan.missingCount;
     const pending = plan.fetchMissing((blockIndex) => this.#fetcher.fetch(blockIndex, Lane.Demand));
     const leave = onAbort(signal, () => pending.cancel());
     try {

@@ -57,6 +57,7 @@ export class TokenMap {
   #closed = false;
   #listCount = 0;
   #bytesPerBlock = ASSUMED_BYTES_PER_BLOCK;
+  #onListed: (page: TokenPage) => void = () => undefined;
 
   private constructor(options: TokenMapOptions) {
     this.#options = options;
@@ -87,6 +88,12 @@ export class TokenMap {
   /** Blocks of the volume, whether listed or not. */
   get blockCount(): number {
     return this.#blockCount;
+  }
+
+  /** @param onListed given what is known, then each page that is listed from now on; must be quick. */
+  set onListed(onListed: (page: TokenPage) => void) {
+    this.#onListed = onListed;
+    for (const page of this.#pages.all()) onListed(page);
   }
 
   /** List calls that were answered. */
@@ -216,6 +223,7 @@ export class TokenMap {
     this.#blockCount = (this.#lister.volumeSizeGib ?? 0) * BLOCKS_PER_GIB;
     if (page.listedCount > 0) this.#bytesPerBlock = page.sizeBytes / page.listedCount;
     if (!this.#closed) this.#pages.insert(page);
+    this.#onListed(page);
     return page;
   }
 

@@ -70,6 +70,7 @@ export class DiskCache {
   /** Who waits for room. */
   readonly #waiting: (() => void)[] = [];
   #pausedUntilMs = 0;
+  #pauseReason = '';
   #isClosed = false;
   readonly #bytesMax: number;
 
@@ -109,6 +110,11 @@ export class DiskCache {
     return this.#counts;
   }
 
+  /** Why it is left alone at present, such as a full disk; undefined while it is in use. */
+  get pauseReason(): string | undefined {
+    return this.#isPaused ? this.#pauseReason : undefined;
+  }
+
   /** The blocks of one snapshot. */
   of(identity: DiskCacheIdentity): SnapshotDiskCache {
     return new SnapshotDiskCache(this, identity);
@@ -120,18 +126,24 @@ export class DiskCache {
     return this.#reads.run(() => this.#read(key)).catch((error: unknown) => this.#fail('read', error));
   }
 
-  /** Keeps a block under its key, after a while. The bytes must not change. Never rejects. */
-  async store(key: Buffer, block: CachedBlock, checksum: string): Promise<void> {
+  /** Keeps a block under its key, after a while. The bytes must not change. Never rejects. @returns whether it did. */
+  async store(key: Buffer, block: CachedBlock, checksum: string): Promise<boolean> {
     if (this.#isPaused) {
       this.#counts.skipped += 1;
-      return;
+      return false;
     }
-    await this.#stores
-      .run(() => this.#store(key, block, Buffer.from(checksum, 'base64')))
-      .catch((error: unknown) => this.#fail('write', error));
-    if (this.#stores.waitingCount >= STORES_WAITING_MAX) return;
-    // All of them: one that fails to fetch its block would never call the next.
-    for (const goOn of this.#waiting.splice(0)) goOn();
+    let isKept = true;
+    try {
+      await this.#stores.run(() => this.#store(key, block, Buffer.from(checksum, 'base64')));
+    } catch (error) {
+      isKept = false;
+      this.#fail('write', error);
+    }
+    if (this.#stores.waitingCount < STORES_WAITING_MAX) {
+      // All of them: one that fails to fetch its block would never call the next.
+      for (const goOn of this.#waiting.splice(0)) goOn();
+    }
+    return isKept;
   }
 
   /** Resolves when all that was to be stored is. */
@@ -225,6 +237,7 @@ export class DiskCache {
   #fail(verb: 'read' | 'write', error: unknown): undefined {
     if (this.#isClosed || this.#isPaused) return;
     this.#pausedUntilMs = this.#clock.nowMs() + PAUSE_MS;
+    this.#pauseReason = `cannot ${verb} the disk cache: ${systemReason(error)}`;
     this.#logger.warn(`cannot ${verb} the disk cache: it is left alone for a while`, {
       reason: systemReason(error),
       pauseMs: PAUSE_MS,
@@ -236,20 +249,30 @@ export class DiskCache {
 export class SnapshotDiskCache {
   readonly #cache: DiskCache;
   readonly #identity: DiskCacheIdentity;
+  #onSeen: (blockIndex: number, isThere: boolean) => void = () => undefined;
 
   constructor(cache: DiskCache, identity: DiskCacheIdentity) {
     this.#cache = cache;
     this.#identity = identity;
   }
 
+  /** @param onSeen told of each block that is found, stored or missed; must be quick. */
+  set onSeen(onSeen: (blockIndex: number, isThere: boolean) => void) {
+    this.#onSeen = onSeen;
+  }
+
   /** The block if it is there and proves to be whole. Never rejects. */
-  read(blockIndex: number): Promise<CachedBlock | undefined> {
-    return this.#cache.read(this.#keyOf(blockIndex));
+  async read(blockIndex: number): Promise<CachedBlock | undefined> {
+    const block = await this.#cache.read(this.#keyOf(blockIndex));
+    this.#onSeen(blockIndex, block !== undefined);
+    return block;
   }
 
   /** Whether the block is there, as far as can be told without reading it. Never rejects. */
-  has(blockIndex: number): Promise<boolean> {
-    return this.#cache.has(this.#keyOf(blockIndex));
+  async has(blockIndex: number): Promise<boolean> {
+    const isThere = await this.#cache.has(this.#keyOf(blockIndex));
+    this.#onSeen(blockIndex, isThere);
+    return isThere;
   }
 
   /** Resolves when all that was to be stored is. */
@@ -263,8 +286,8 @@ export class SnapshotDiskCache {
   }
 
   /** Keeps a block, after a while. @param checksum base64 of its SHA-256. Never rejects. */
-  store(blockIndex: number, block: CachedBlock, checksum: string): Promise<void> {
-    return this.#cache.store(this.#keyOf(blockIndex), block, checksum);
+  async store(blockIndex: number, block: CachedBlock, checksum: string): Promise<void> {
+    if (await this.#cache.store(this.#keyOf(blockIndex), block, checksum)) this.#onSeen(blockIndex, true);
   }
 
   #keyOf(blockIndex: number): Buffer {
