@@ -12,11 +12,14 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   util: [],
   device: ['util'],
   ebs: ['util'],
+  ec2: ['ebs', 'util'],
   nbd: ['device', 'util'],
   snapshot: ['ebs', 'device', 'util'],
   writer: ['ebs', 'device', 'util'],
+  transfer: ['writer', 'snapshot', 'ebs', 'device', 'util'],
+  picture: ['util'],
   emulator: ['ebs/constants.ts', 'ebs/checksum.ts', 'util'],
-  app: ['emulator', 'writer', 'snapshot', 'nbd', 'ebs', 'device', 'util'],
+  app: ['picture', 'transfer', 'ec2', 'emulator', 'writer', 'snapshot', 'nbd', 'ebs', 'device', 'util'],
   cli: ['app', 'emulator', 'util'],
 };
 
@@ -26,11 +29,13 @@ const CLIENT_USERS = new Set(['ebs', 'app']);
 
 /** Packages, and the only folders that may import them. */
 const PACKAGE_USERS: Readonly<Record<string, readonly string[]>> = {
-  '@aws-sdk': ['ebs'],
+  '@aws-sdk': ['ebs', 'ec2'],
   '@smithy': ['ebs'],
+  'cli-progress': ['cli'],
   commander: ['cli'],
   'lru-cache': ['snapshot'],
   'p-queue': ['util'],
+  pngjs: ['picture'],
 };
 
 interface Import {

@@ -1,4 +1,5 @@
 import { mkdirSync, statSync } from 'node:fs';
+import type { Ec2Api } from '../ec2/ec2-api.js';
 import type { SnapshotApi } from '../ebs/snapshot-api.js';
 import { CostMeter, formatUsd, withCost, type ApiUsage } from '../ebs/cost.js';
 import { withFlowControl } from '../ebs/flow-control.js';
@@ -21,6 +22,13 @@ export interface ApiConnection {
   readonly putLimiter: Limiter;
   /** What was used so far. */
   readonly usage: () => ApiUsage;
+  /**
+   * Opens EC2 in the same region and with the same credentials, where somebody needs it; whoever opens it closes it.
+   *
+   * @param region default: the same.
+   * @throws {EnvironmentError} when the optional package for it is not installed; {EbsError}.
+   */
+  openEc2(region?: string): Promise<Ec2Api>;
   /** Closes connections, and the emulator where there is one. */
   close(): Promise<void>;
 }
@@ -53,17 +61,16 @@ export async function connectApi(
     settings.emulatorDir === undefined
       ? undefined
       : await startEmbedded(settings.emulatorDir, canMakeEmulator, logger);
-  const client = await createHttpSnapshotApi({
-    inFlightMax,
-    logger,
-    clock,
-    ...(emulator === undefined
+  const place =
+    emulator === undefined
       ? { region: settings.region, profile: settings.profile, endpointUrl: settings.endpointUrl }
-      : { region: EMULATOR_REGION, credentials: EMULATOR_CREDENTIALS, endpointUrl: emulator.url }),
-  }).catch(async (error: unknown) => {
-    await emulator?.close();
-    throw error;
-  });
+      : { region: EMULATOR_REGION, credentials: EMULATOR_CREDENTIALS, endpointUrl: emulator.url };
+  const client = await createHttpSnapshotApi({ inFlightMax, logger, clock, ...place }).catch(
+    async (error: unknown) => {
+      await emulator?.close();
+      throw error;
+    },
+  );
   const retryTotalMs = settings.retryTotalMs;
   const limiter = new Limiter(inFlightMax);
   const putLimiter = new Limiter(inFlightMax);
@@ -87,6 +94,14 @@ export async function connectApi(
     limiter,
     putLimiter,
     usage: () => meter.usage,
+    openEc2: async (region = place.region) => {
+      const { openEc2 } = await import('./ec2-connection.js');
+      const endpointUrl = emulator?.url;
+      return openEc2(
+        { ...settings, ...(endpointUrl === undefined ? {} : { ec2EndpointUrl: endpointUrl }) },
+        { ...place, region, retryTotalMs, logger, clock },
+      );
+    },
     close: async () => {
       api.close();
       await emulator?.close();

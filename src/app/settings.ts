@@ -14,6 +14,8 @@ export interface ApiSettings {
   readonly profile?: string;
   /** Default: AWS_ENDPOINT_URL_EBS, AWS_ENDPOINT_URL, the shared config files, else the region's endpoint. */
   readonly endpointUrl?: string;
+  /** Of EC2. Default: see `openEc2`. */
+  readonly ec2EndpointUrl?: string;
   /** Serve from the embedded emulator on this folder instead of AWS. Default: no emulator. */
   readonly emulatorDir?: string;
   /** How long one call may be retried before the request that needs it fails. Default: 20,000. */
@@ -96,6 +98,8 @@ export interface ReadingSettings {
 export interface ServeSettings extends ReadingSettings {
   /** At least one; the first is also the default export. */
   readonly exports: readonly ExportSpec[];
+  /** Offer one bitmap of what has changed, where several are asked for: the first. Default: false, all of them. */
+  readonly hasOneBitmap?: boolean;
   readonly listen?: ListenSettings;
   readonly api?: ApiSettings;
   readonly forks?: ForkSettings;

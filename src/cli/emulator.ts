@@ -34,6 +34,7 @@ const FAULT_OPTIONS: readonly (readonly [flag: string, value: string, descriptio
   ['--readable-delay', 'TIME', 'how long a completed snapshot is not readable yet'],
   ['--start-delay', 'TIME', 'how long puts to a new snapshot are answered with 404'],
   ['--complete-delay', 'TIME', 'how long a snapshot stays pending after CompleteSnapshot'],
+  ['--deny', 'PERMISSIONS', 'answer 403 to these operations, such as ec2:*,ebs:PutSnapshotBlock'],
 ];
 
 interface ServeOptions extends Readonly<Record<string, unknown>> {

@@ -59,7 +59,12 @@ const KIND_BY_NAME: Readonly<Record<string, EbsErrorKind>> = {
   RequestInTheFuture: EbsErrorKind.ClockSkew,
   AccessDeniedException: EbsErrorKind.AccessDenied,
   AccessDenied: EbsErrorKind.AccessDenied,
+  // Of EC2.
   UnauthorizedOperation: EbsErrorKind.AccessDenied,
+  OptInRequired: EbsErrorKind.AccessDenied,
+  AuthFailure: EbsErrorKind.InvalidCredentials,
+  'InvalidSnapshot.NotFound': EbsErrorKind.NotFound,
+  'InvalidSnapshotID.Malformed': EbsErrorKind.InvalidRequest,
   TimeoutError: EbsErrorKind.Timeout,
 };
 

@@ -77,7 +77,9 @@ type ReasonText = (failure: Failure, subject: CallSubject) => string;
 
 const REASON_TEXTS: Partial<Readonly<Record<EbsErrorKind, ReasonText>>> = {
   [EbsErrorKind.NotFound]: ({ text }, subject) =>
-    `the service has no such snapshot that can be read${inRegion(subject)}${quoted(text)}`,
+    subject.other !== undefined && text !== ''
+      ? text
+      : `the service has no such snapshot that can be read${inRegion(subject)}${quoted(text)}`,
   [EbsErrorKind.Archived]: ({ text }) => `the snapshot is in the archive tier${quoted(text)}`,
   [EbsErrorKind.AccessDenied]: ({ text }) =>
     `access${KEY_TEXT.test(text) ? " to the snapshot's encryption key" : ''} was denied${quoted(text)}`,
@@ -113,7 +115,7 @@ function reasonTextOf(kind: EbsErrorKind, failure: Failure, subject: CallSubject
 }
 
 function endpointOf(subject: CallSubject): string {
-  return subject.endpoint ?? 'the EBS endpoint';
+  return subject.endpoint ?? (subject.other === undefined ? 'the EBS endpoint' : 'the EC2 endpoint');
 }
 
 function fromEndpoint(subject: CallSubject): string {

@@ -2,8 +2,10 @@ import { EbsErrorKind, EbsOperation } from './errors.js';
 
 /** What a call was about, for the words of its errors; what is not known is left out. */
 export interface CallSubject {
-  /** Left out: before the first call. */
+  /** Left out: before the first call, and for calls of another service. */
   readonly operation?: EbsOperation | undefined;
+  /** A call of another service. */
+  readonly other?: OtherCall | undefined;
   readonly snapshotId?: string | undefined;
   /** The older one of two that are compared, or the parent of one that is started. */
   readonly otherSnapshotId?: string | undefined;
@@ -14,8 +16,19 @@ export interface CallSubject {
   readonly endpoint?: string | undefined;
 }
 
+/** A call of another service than the EBS direct APIs. */
+export interface OtherCall {
+  /** "VERB THING", to go after "Cannot". */
+  readonly attempt: string;
+  /** What a policy has to allow: `ec2:DescribeSnapshots`. */
+  readonly permission: string;
+  /** The option that sets its endpoint. */
+  readonly endpointOption: string;
+}
+
 /** "VERB THING", to go after "Cannot". */
 export function attemptText(subject: CallSubject): string {
+  if (subject.other !== undefined) return subject.other.attempt;
   const id = subject.snapshotId ?? 'the snapshot';
   switch (subject.operation) {
     case EbsOperation.ListSnapshotBlocks:
@@ -42,8 +55,10 @@ export function adviceText(kind: EbsErrorKind, subject: CallSubject): string {
   const region = subject.region ?? 'REGION';
   const profileOption = subject.profile === undefined ? '' : ` --profile ${subject.profile}`;
   const id = subject.snapshotId ?? 'SNAPSHOT';
+  const endpointOption = subject.other?.endpointOption ?? '--endpoint-url';
   switch (kind) {
     case EbsErrorKind.NotFound:
+      if (subject.other !== undefined) return `Check the id and the region (${region}).`;
       return (
         `Check the id and the region (${region}): snapshots that are pending, failed, in the archive tier or ` +
         `of another account cannot be read; "aws ec2 describe-snapshots --snapshot-ids ${id} --region ${region}` +
@@ -52,6 +67,7 @@ export function adviceText(kind: EbsErrorKind, subject: CallSubject): string {
     case EbsErrorKind.Archived:
       return `Restore it first: aws ec2 restore-snapshot-tier --snapshot-id ${id} --region ${region}${profileOption}`;
     case EbsErrorKind.AccessDenied:
+      if (subject.other !== undefined) return `Allow ${subject.other.permission} to this identity.`;
       return (
         `Allow ebs:${subject.operation ?? '*'} on arn:aws:ec2:${region}::snapshot/${subject.snapshotId ?? '*'} to this ` +
         'identity (and, for an encrypted snapshot, kms:Decrypt on its key).'
@@ -89,18 +105,18 @@ export function adviceText(kind: EbsErrorKind, subject: CallSubject): string {
       return 'Have the quota raised, or delete what is not needed.';
     case EbsErrorKind.Timeout:
     case EbsErrorKind.Network:
-      return 'Check the network, --endpoint-url and --region.';
+      return `Check the network, ${endpointOption} and --region.`;
     case EbsErrorKind.Dns:
-      return 'Check the name server, --endpoint-url and --region.';
+      return `Check the name server, ${endpointOption} and --region.`;
     case EbsErrorKind.Tls:
-      return 'Check --endpoint-url; a private authority can be trusted by NODE_EXTRA_CA_CERTS=FILE.';
+      return `Check ${endpointOption}; a private authority can be trusted by NODE_EXTRA_CA_CERTS=FILE.`;
     case EbsErrorKind.Server:
       return 'The service has a fault; try again later.';
     case EbsErrorKind.CorruptBlock:
       return 'The data is damaged on the way or at the service; try again, then tell AWS support.';
     case EbsErrorKind.MalformedAnswer:
     case EbsErrorKind.ContractViolation:
-      return 'Check that --endpoint-url leads to the EBS direct APIs, and not to something else.';
+      return `Check that ${endpointOption} leads to ${subject.other === undefined ? 'the EBS direct APIs' : 'EC2'}, and not to something else.`;
     case EbsErrorKind.CostLimit:
       return 'Raise --max-cost, or start again: it counts from the start of the program.';
     case EbsErrorKind.InvalidBlockToken:

@@ -1,14 +1,10 @@
 import { systemClock } from '../util/clock.js';
+import { DEFAULT_CONNECT_TIMEOUT_MS, SPARE_SOCKETS, type AwsClientOptions } from './aws-client.js';
 import { toEbsError } from './error-map.js';
 import { HttpSnapshotApi } from './http-operations.js';
 import { HttpPool } from './http-pool.js';
 import { socketOpener } from './http-socket.js';
-import {
-  createSdkParts,
-  DEFAULT_CONNECT_TIMEOUT_MS,
-  SPARE_SOCKETS,
-  type SdkClientOptions,
-} from './sdk-client.js';
+import { createSdkParts } from './sdk-client.js';
 import { SdkSnapshotApi } from './sdk-operations.js';
 import { SdkWire } from './sdk-wire.js';
 import type { SnapshotApi } from './snapshot-api.js';
@@ -19,7 +15,7 @@ import type { SnapshotApi } from './snapshot-api.js';
  *
  * @throws what {@link createSdkSnapshotApi} throws.
  */
-export async function createHttpSnapshotApi(options: SdkClientOptions): Promise<SnapshotApi> {
+export async function createHttpSnapshotApi(options: AwsClientOptions): Promise<SnapshotApi> {
   const { client, calls, network } = await createSdkParts(options);
   const sdk = new SdkSnapshotApi(client, calls);
   try {

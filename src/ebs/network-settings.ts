@@ -43,8 +43,13 @@ export async function readNetworkSettings(
 /**
  * The endpoint that the environment or the profile names: AWS_ENDPOINT_URL_EBS, AWS_ENDPOINT_URL, `ebs` in the
  * `services` of the profile, its `endpoint_url`. What the SDK looks up by itself is that of AWS_PROFILE.
+ *
+ * @param service in capitals; `EBS` in the above.
  */
-export async function configuredEndpoint(profile: string | undefined): Promise<string | undefined> {
+export async function configuredEndpoint(
+  profile: string | undefined,
+  service: string,
+): Promise<string | undefined> {
   const configuration = configurationOf(profile);
   const ignored = await loadConfig<string | undefined>(
     {
@@ -58,11 +63,11 @@ export async function configuredEndpoint(profile: string | undefined): Promise<s
   if (ignored?.toLowerCase() === 'true') return undefined;
   return loadConfig<string | undefined>(
     {
-      environmentVariableSelector: ({ AWS_ENDPOINT_URL_EBS, AWS_ENDPOINT_URL }) =>
-        present(AWS_ENDPOINT_URL_EBS) ?? present(AWS_ENDPOINT_URL),
+      environmentVariableSelector: (env) =>
+        present(env[`AWS_ENDPOINT_URL_${service}`]) ?? present(env.AWS_ENDPOINT_URL),
       configFileSelector: (section, file) => {
         const services = section.services === undefined ? undefined : file?.[`services.${section.services}`];
-        return services?.['ebs.endpoint_url'] ?? section.endpoint_url;
+        return services?.[`${service.toLowerCase()}.endpoint_url`] ?? section.endpoint_url;
       },
       default: undefined,
     },

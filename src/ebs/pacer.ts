@@ -1,48 +1,57 @@
-/** Successes are counted in slices of this length, and so many of them make up an estimate. */
+/** Successes are counted in slices of this length; the last second, and the one that goes on, are remembered. */
 const SLICE_MS = 100;
-const SLICE_COUNT = 20;
-const SPAN_MIN_MS = 200;
+const SLICE_COUNT = 11;
+
 /** One wave of refused calls that were under way together is one sign. */
 const CUT_INTERVAL_MS = 300;
 /** What timers lose is caught up with, for so long. The service allows for more at once than this. */
-const CATCH_UP_MS = 30;
+const CATCH_UP_MS = 60;
 const RATE_MIN = 2;
 /** Beyond any quota of the service (5000/s), where pacing is of no use. */
 const RATE_MAX = 20_000;
+/** The first refusal may come before anything was counted. */
+const FIRST_MIN = 100;
 
-/** The first refusal comes out of unbounded growth, and counts what the service had saved up: that much is too much. */
-const FIRST_CUT = 0.75;
-/** The second one comes out of fast growth. */
-const SECOND_CUT = 0.92;
-/** From then on the successes are the quota, as nearly as they can be counted. */
-const CUT = 0.985;
-/** One refusal out of a quiet time says little about the quota: no less than this part of what was once reached. */
-const LEAST_PART = 0.3;
-const BEST_DECAY = 0.9;
-const FAST_GROWTH_PER_SECOND = 1.2;
-const QUIET_SECONDS = 3;
-const SLOW_GROWTH_PER_SECOND = 0.006;
-const SLOW_SECONDS = 30;
-const WIDE_GROWTH_PER_SECOND = 1.25;
+/** Refused again within this time: what is believed is too much, a little at first, then more and more. */
+const SOON_MS = 1000;
+const SOON_PART = 0.97;
+const SOON_PART_MIN = 0.7;
+/** For this part of the time calls waited for their turn: it was the rate that was too high, not a burst. */
+const LIMITED_SHARE = 0.8;
+const COUNTED_PART_MIN = 0.85;
 
-const Knowledge = { None: 'none', Rough: 'rough', Good: 'good' } as const;
-type Knowledge = (typeof Knowledge)[keyof typeof Knowledge];
+/** How far below what is believed a cut goes, and how long it takes to come back there. */
+const ROUGH = { part: 0.85, plateauSeconds: 1.5 } as const;
+const FAIR = { part: 0.93, plateauSeconds: 3 } as const;
+const GOOD = { part: 0.97, plateauSeconds: 6 } as const;
+
+/** Not used up, and not refused, for so long: others may have left more of the quota since, or less. */
+const FORGOTTEN_MS = 120_000;
 
 /**
- * The rate of calls that a quota leaves, found by what it refuses: pure, with times coming in. While calls are refused,
- * those that succeed are what the quota allows; a little less than that is then held, and slowly raised until it is
- * refused again. So a call is refused every quarter of a minute or so, where a number of calls in flight alone would have
- * to be wrong by up to one: 200/s at 30 ms is six calls, and seven are a sixth too many.
+ * The rate of calls that a quota leaves, found by what it refuses: pure, with times coming in. What is believed after a
+ * refusal is approached from below, held for a while, and then left behind faster and faster (the cubic growth of TCP's
+ * congestion control, RFC 9438), so that a wrong belief does not last. So a call is refused every quarter of a minute or
+ * so, where a number of calls in flight alone would have to be wrong by up to one: 200/s at 30 ms is six calls, and seven
+ * are a sixth too many.
+ *
+ * Only time counts in which the rate was what calls waited for: a client that asks for less learns nothing of the quota.
+ * If it is refused all the same, that was a burst, and the rate drops for a moment only.
  */
 export class Pacer {
   readonly #ceiling: number;
   readonly #slices = new Array<number>(SLICE_COUNT).fill(0);
   #slice = 0;
-  #startMs: number | undefined;
-  #knowledge: Knowledge = Knowledge.None;
-  #base = Number.POSITIVE_INFINITY;
-  #cutMs = 0;
-  #bestRate = 0;
+  /** Calls a second that the quota is believed to allow; Infinity before anything was refused. */
+  #believed = Number.POSITIVE_INFINITY;
+  #growth: typeof ROUGH | typeof FAIR | typeof GOOD = ROUGH;
+  /** Cuts that came soon after the one before, without a break. */
+  #soonCount = 0;
+  #cutMs = Number.NEGATIVE_INFINITY;
+  /** Time since the last cut in which calls had to wait for their turn. */
+  #limitedSeconds = 0;
+  /** When a call last had to wait for its turn, or was refused. */
+  #neededMs = Number.NEGATIVE_INFINITY;
   #nextMs = Number.NEGATIVE_INFINITY;
 
   /** @param ceiling calls a second that are never exceeded. Default: none. */
@@ -52,14 +61,10 @@ export class Pacer {
 
   /** Calls a second that may begin now; Infinity before anything was refused. */
   rate(nowMs: number): number {
-    const elapsed = (nowMs - this.#cutMs) / 1000;
-    let growth = 1;
-    if (this.#knowledge === Knowledge.Rough) growth = FAST_GROWTH_PER_SECOND ** elapsed;
-    else if (elapsed > QUIET_SECONDS) {
-      growth += SLOW_GROWTH_PER_SECOND * (Math.min(elapsed, SLOW_SECONDS) - QUIET_SECONDS);
-      growth *= WIDE_GROWTH_PER_SECOND ** Math.max(0, elapsed - SLOW_SECONDS);
-    }
-    const rate = this.#base * growth;
+    if (this.#believed === Number.POSITIVE_INFINITY || this.#isForgotten(nowMs)) return this.#ceiling;
+    const { part, plateauSeconds } = this.#growth;
+    const fromPlateau = this.#limitedSeconds / plateauSeconds - 1;
+    const rate = this.#believed * (1 + (1 - part) * fromPlateau ** 3);
     return Math.min(this.#ceiling, rate > RATE_MAX ? Number.POSITIVE_INFINITY : rate);
   }
 
@@ -67,14 +72,18 @@ export class Pacer {
   delayMs(nowMs: number): number {
     const rate = this.rate(nowMs);
     if (rate === Number.POSITIVE_INFINITY) return 0;
-    const atMs = Math.max(this.#nextMs, nowMs - CATCH_UP_MS);
+    const isLimited = this.#nextMs >= nowMs - CATCH_UP_MS;
+    const atMs = isLimited ? this.#nextMs : nowMs;
     this.#nextMs = atMs + 1000 / rate;
+    if (isLimited && this.#believed !== Number.POSITIVE_INFINITY) {
+      this.#limitedSeconds += 1 / rate;
+      this.#neededMs = nowMs;
+    }
     return Math.max(0, atMs - nowMs);
   }
 
   /** A call was answered with what it asked for. */
   succeeded(nowMs: number): void {
-    this.#startMs ??= nowMs;
     this.#turnTo(nowMs);
     this.#slices[this.#slice % SLICE_COUNT] = (this.#slices[this.#slice % SLICE_COUNT] ?? 0) + 1;
   }
@@ -82,24 +91,47 @@ export class Pacer {
   /** A call was refused for the rate of calls. */
   throttled(nowMs: number): void {
     this.#turnTo(nowMs);
-    if (this.#knowledge !== Knowledge.None && nowMs - this.#cutMs < CUT_INTERVAL_MS) return;
-    const reached = Math.min(this.#successRate(nowMs), this.rate(nowMs));
-    this.#bestRate = Math.max(this.#bestRate * BEST_DECAY, reached);
-    const least = Math.max(RATE_MIN, LEAST_PART * this.#bestRate);
-    if (this.#knowledge === Knowledge.None) {
-      this.#base = Math.max(least, reached * FIRST_CUT);
-      this.#knowledge = Knowledge.Rough;
-    } else {
-      this.#base = Math.max(least, reached * (this.#knowledge === Knowledge.Rough ? SECOND_CUT : CUT));
-      this.#knowledge = Knowledge.Good;
-    }
+    const sinceCutMs = nowMs - this.#cutMs;
+    if (this.#believed !== Number.POSITIVE_INFINITY && sinceCutMs < CUT_INTERVAL_MS) return;
+    this.#believe(nowMs, sinceCutMs);
+    this.#neededMs = nowMs;
     this.#cutMs = nowMs;
+    this.#limitedSeconds = 0;
   }
 
-  #successRate(nowMs: number): number {
-    const sinceMs = Math.max((this.#slice - SLICE_COUNT + 1) * SLICE_MS, this.#startMs ?? nowMs);
+  #believe(nowMs: number, sinceCutMs: number): void {
+    const rate = Math.min(RATE_MAX, this.rate(nowMs));
+    const before = this.#growth;
+    this.#growth = ROUGH;
+    if (this.#believed === Number.POSITIVE_INFINITY || this.#isForgotten(nowMs)) {
+      const reached = (Math.max(...this.#slices) * 1000) / SLICE_MS;
+      this.#believed = Math.min(this.#ceiling, Math.max(FIRST_MIN, reached));
+      this.#soonCount = 0;
+      return;
+    }
+    let part = 1;
+    if (sinceCutMs < SOON_MS) {
+      this.#growth = before;
+      if (before === ROUGH) this.#soonCount = Math.max(1, this.#soonCount);
+      part = Math.max(SOON_PART_MIN, SOON_PART ** (2 ** this.#soonCount));
+      this.#soonCount += 1;
+    } else {
+      this.#soonCount = 0;
+      if (this.#limitedSeconds * 1000 >= LIMITED_SHARE * sinceCutMs) {
+        this.#growth = before === ROUGH ? FAIR : GOOD;
+        part = Math.max(COUNTED_PART_MIN, Math.min(1, this.#lastSecondRate(nowMs) / rate));
+      }
+    }
+    this.#believed = Math.max(RATE_MIN, part * rate);
+  }
+
+  #isForgotten(nowMs: number): boolean {
+    return nowMs - this.#neededMs > FORGOTTEN_MS;
+  }
+
+  #lastSecondRate(nowMs: number): number {
     const count = this.#slices.reduce((sum, slice) => sum + slice, 0);
-    return (count * 1000) / Math.max(SPAN_MIN_MS, nowMs - sinceMs);
+    return (count * 1000) / ((SLICE_COUNT - 1) * SLICE_MS + (nowMs % SLICE_MS));
   }
 
   #turnTo(nowMs: number): void {

@@ -1,7 +1,6 @@
 import { frameworkError, type ApiError } from './errors.js';
 
 const ALGORITHM = 'AWS4-HMAC-SHA256';
-const SERVICE = 'ebs';
 const PARTS = ['Credential', 'SignedHeaders', 'Signature'] as const;
 
 /**
@@ -9,9 +8,14 @@ const PARTS = ['Credential', 'SignedHeaders', 'Signature'] as const;
  * emulator knows no secret keys. [ebs: Wire format / SigV4]
  *
  * @param header gives a header by its name in lower case.
+ * @param service that the signature has to be for. Default: `ebs`.
+ * @returns the region that the signature is for.
  * @throws {ApiError} 403, as the framework in front of the service answers.
  */
-export function checkAuthorization(header: (name: string) => string | undefined): void {
+export function checkAuthorization(
+  header: (name: string) => string | undefined,
+  service = 'ebs',
+): { readonly region: string } {
   const authorization = header('authorization')?.trim() ?? '';
   if (authorization === '')
     throw frameworkError('MissingAuthenticationTokenException', 'Missing Authentication Token');
@@ -25,7 +29,7 @@ export function checkAuthorization(header: (name: string) => string | undefined)
     );
   if (header('x-amz-date') === undefined && header('date') === undefined)
     throw incomplete("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.");
-  checkScope(fields.get('Credential') ?? '');
+  return { region: checkScope(fields.get('Credential') ?? '', service) };
 }
 
 /** `Credential=KEY/DATE/REGION/SERVICE/aws4_request, SignedHeaders=..., Signature=...` */
@@ -38,17 +42,18 @@ function parseFields(text: string): Map<string, string> {
   return fields;
 }
 
-function checkScope(credential: string): void {
+function checkScope(credential: string, service: string): string {
   // An access key may hold slashes; the scope is the last four parts.
   const scope = credential.split('/').slice(-4);
   if (credential.split('/').length < 5 || scope[3] !== 'aws4_request')
     throw incomplete("Credential must have five parts: 'KEY/DATE/REGION/SERVICE/aws4_request'.");
-  if (scope[2] !== SERVICE) {
+  if (scope[2] !== service) {
     throw frameworkError(
       'InvalidSignatureException',
-      `Credential should be scoped to correct service: '${SERVICE}'.`,
+      `Credential should be scoped to correct service: '${service}'.`,
     );
   }
+  return scope[1] ?? '';
 }
 
 function incomplete(message: string): ApiError {

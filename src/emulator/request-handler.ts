@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events';
 import { messageOf } from '../util/errors.js';
 import { checkAuthorization } from './authorization.js';
 import { ApiError, frameworkError, serviceError } from './errors.js';
+import { denialText, isDenied } from './faults/denial.js';
 import { FaultDice, type FaultRoll } from './faults/fault-dice.js';
 import { Throttle } from './faults/throttle.js';
 import { DRAIN_MAX_BYTES, type Exchange } from './http/exchange.js';
@@ -96,6 +97,10 @@ export class RequestHandler {
   #refuse(exchange: Exchange, route: Route, faults: FaultRoll): Answer | undefined {
     try {
       checkAuthorization((name) => exchange.header(name));
+      const permission = `ebs:${route.operation}`;
+      if (isDenied(permission, this.#context.settings())) {
+        throw serviceError('AccessDeniedException', denialText(permission, route.snapshotId));
+      }
       this.#throttle.admit(route.operation, route.snapshotId, this.#context.settings());
       if (faults.error !== undefined) throw injectedError(faults.error);
       return undefined;

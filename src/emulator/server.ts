@@ -1,5 +1,7 @@
 import { systemClock, type Clock } from '../util/clock.js';
 import { silentLogger, type Logger } from '../util/logger.js';
+import { AccountSettings } from './ec2/account-settings.js';
+import { Ec2Handler, isEc2Path } from './ec2/ec2-handler.js';
 import { handleControl, isControlPath, type Control } from './control.js';
 import { DEFAULT_FAULT_SETTINGS, parseFaultSettings, type FaultSettings } from './faults/settings.js';
 import { startHttpServer } from './http/http-server.js';
@@ -61,10 +63,13 @@ export async function startEmulator(options: EmulatorOptions): Promise<RunningEm
     closers.unshift(() => snapshots.close());
     const secret = await loadTokenKey(reader.layout);
     const stats = new Stats(clock.dateMs());
+    const account = await AccountSettings.open(reader.layout.dir);
+    const ec2 = new Ec2Handler({ ...base, snapshots }, account);
     const handler = new RequestHandler(
       {
         ...base,
         snapshots,
+        account,
         blockTokens: new BlockTokens(secret),
         pageTokens: new PageTokens(secret),
         putBuffers: new BufferPool(PUTS_MAX),
@@ -77,19 +82,25 @@ export async function startEmulator(options: EmulatorOptions): Promise<RunningEm
       return settings;
     };
     const control: Control = {
-      stats: () => stats.snapshot(clock.dateMs()),
-      resetStats: () => stats.reset(clock.dateMs()),
+      stats: () => ({ ...stats.snapshot(clock.dateMs()), ec2: ec2.counts() }),
+      resetStats: () => {
+        stats.reset(clock.dateMs());
+        ec2.resetCounts();
+      },
       faults: () => settings,
       setFaults: (input) => setFaults(parseFaultSettings(input)),
     };
     const server = await startHttpServer({
       ...{ host, port, allowRemote, clock, logger },
-      handle: (exchange) =>
-        isControlPath(exchange.path) ? handleControl(control, exchange) : handler.handle(exchange),
+      handle: (exchange) => {
+        if (isControlPath(exchange.path)) return handleControl(control, exchange);
+        return isEc2Path(exchange.path) ? ec2.handle(exchange) : handler.handle(exchange);
+      },
     });
     closers.unshift(async () => {
       await server.close();
       handler.stop();
+      ec2.stop();
       await server.idle();
     });
     lock.announce(server.url);

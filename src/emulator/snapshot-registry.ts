@@ -104,6 +104,12 @@ export class SnapshotRegistry {
     return this.#pending.get(snapshotId)?.metadata ?? this.#options.reader.catalog.find(snapshotId);
   }
 
+  /** Every snapshot, in whatever state, the oldest first. */
+  async all(): Promise<SnapshotMetadata[]> {
+    const known = await this.#options.reader.catalog.all();
+    return known.map((metadata) => this.#pending.get(metadata.snapshotId)?.metadata ?? metadata);
+  }
+
   /**
    * Makes a pending snapshot, unless its ClientToken was used before.
    *

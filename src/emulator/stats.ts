@@ -45,6 +45,8 @@ export interface EmulatorStats extends Tally {
   readonly uptimeSeconds: number;
   readonly operations: Readonly<Record<Operation, OperationStats>>;
   readonly snapshots: Readonly<Record<string, SnapshotStats>>;
+  /** Requests to EC2 by their operation; in no total. */
+  readonly ec2: Readonly<Record<string, number>>;
 }
 
 /** How a request ended. */
@@ -153,7 +155,8 @@ export class Stats {
     }
   }
 
-  snapshot(dateMs: number): EmulatorStats {
+  /** What the EBS direct APIs were asked. */
+  snapshot(dateMs: number): Omit<EmulatorStats, 'ec2'> {
     const total = new Counter();
     for (const { total: one } of this.#operations.values()) {
       total.requests += one.requests;

@@ -37,6 +37,7 @@ function open(place: Place, forks: ForkSettings = {}, name = 'd'): Promise<Regis
   const connection = {
     api: place.ebs,
     limiter: new Limiter(4),
+    openEc2: () => Promise.reject(new Error('there is no EC2 here')),
     putLimiter: new Limiter(4),
     usage: () => assert.fail('nobody asks'),
     close: () => Promise.resolve(),

@@ -53,6 +53,7 @@ async function openDevices(
     connection: {
       api,
       limiter: new Limiter(16),
+      openEc2: () => Promise.reject(new Error('there is no EC2 here')),
       putLimiter: new Limiter(16),
       usage: () => new CostMeter().usage,
       close: () => Promise.resolve(),

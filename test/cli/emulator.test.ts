@@ -143,7 +143,7 @@ t.test('serve: all its options', async (t) => {
     ...rates.flatMap((name, at) => [`--${name}-rate`, String(at + 1)]),
     ...shares.flatMap((name, at) => [`--${name}-rate`, String(at / 10)]),
     ...times.flatMap((name, at) => [`--${name}`, `${at + 1}s`]),
-    ...['--latency-ms', '5', '--seed', '9', '--page-size', '11'],
+    ...['--latency-ms', '5', '--seed', '9', '--page-size', '11', '--deny', 'ec2:*'],
   ]);
   const faults = (await (await fetch(`${emulator.url}/_emulator/faults`)).json()) as object;
   t.strictSame(faults, {
@@ -165,5 +165,6 @@ t.test('serve: all its options', async (t) => {
     readableDelay: 2,
     startDelay: 3,
     completeDelay: 4,
+    deny: 'ec2:*',
   });
 });

@@ -3,9 +3,10 @@ import { createHash, createHmac } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
+import type { AwsClientOptions } from '../../src/ebs/aws-client.js';
 import { EbsError } from '../../src/ebs/errors.js';
 import { createHttpSnapshotApi } from '../../src/ebs/http-client.js';
-import { createSdkSnapshotApi, type SdkClientOptions } from '../../src/ebs/sdk-client.js';
+import { createSdkSnapshotApi } from '../../src/ebs/sdk-client.js';
 import type { SnapshotApi } from '../../src/ebs/snapshot-api.js';
 import { patternBlock } from '../fixtures/fake-snapshot.js';
 
@@ -85,7 +86,7 @@ async function connect(
   t: Test,
   create: (typeof CLIENTS)[number],
   url: string,
-  options: Partial<SdkClientOptions> = {},
+  options: Partial<AwsClientOptions> = {},
 ): Promise<SnapshotApi> {
   const api = await create({ ...OPTIONS, endpointUrl: url, ...options });
   t.teardown(() => api.close());

@@ -3,8 +3,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import t, { type Test } from 'tap';
+import type { AwsClientOptions } from '../../src/ebs/aws-client.js';
 import { EbsError } from '../../src/ebs/errors.js';
-import { createSdkSnapshotApi, type SdkClientOptions } from '../../src/ebs/sdk-client.js';
+import { createSdkSnapshotApi } from '../../src/ebs/sdk-client.js';
 import type { SnapshotApi } from '../../src/ebs/snapshot-api.js';
 import { patternBlock } from '../fixtures/fake-snapshot.js';
 import { serviceError, startHttpService, type HttpService } from '../fixtures/http-service.js';
@@ -21,7 +22,7 @@ type Answer = (request: IncomingMessage, response: ServerResponse, body: Buffer)
 async function connect(
   t: Test,
   answer: Answer,
-  options: Partial<SdkClientOptions> = {},
+  options: Partial<AwsClientOptions> = {},
 ): Promise<{ service: HttpService; api: SnapshotApi }> {
   const service = await startHttpService(answer);
   const api = await createSdkSnapshotApi({
@@ -464,7 +465,7 @@ t.test('configuration comes from where AWS users have it', async (t) => {
   });
   const scopes: string[] = [];
   t.teardown(() => service.close());
-  const call = async (more: Record<string, string>, options: Partial<SdkClientOptions>): Promise<void> =>
+  const call = async (more: Record<string, string>, options: Partial<AwsClientOptions>): Promise<void> =>
     withEnvironment({ ...env, ...more }, async () => {
       const api = await createSdkSnapshotApi({ inFlightMax: 1, ...options });
       await api.listSnapshotBlocks(LIST);
@@ -524,7 +525,7 @@ t.test('the endpoint of the shared files is that of the profile that was named',
 t.test('what is missing is found at the start, in one line', async (t) => {
   const { env } = awsFiles(t, '', '[default]\naws_access_key_id=AKIADEFAULT\naws_secret_access_key=s\n');
   const nothing = awsFiles(t, '', '');
-  const start = (more: Record<string, string>, options: Partial<SdkClientOptions>): Promise<EbsError> =>
+  const start = (more: Record<string, string>, options: Partial<AwsClientOptions>): Promise<EbsError> =>
     withEnvironment(more, () => errorOf(createSdkSnapshotApi({ inFlightMax: 1, ...options })));
   const region = await start(env, {});
   t.match(region, {

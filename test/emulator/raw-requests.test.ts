@@ -97,7 +97,7 @@ t.test('[ebs: Errors / framework] fields out of their range', async (t) => {
 t.test('unknown paths and methods', async (t) => {
   const { url } = await emulatorFor(t);
   const tries = [
-    ['GET', '/'],
+    ['GET', '/snapshot'],
     ['DELETE', `/snapshots/${UNKNOWN}`],
     ['POST', `/snapshots/${UNKNOWN}/blocks/1`],
     ['GET', '/snapshots'],

@@ -94,4 +94,24 @@ t.test('start, put, complete, list, get, changed blocks', { ...needsPrograms(AWS
 
   const missing = await failing('list-snapshot-blocks', '--snapshot-id', 'snap-00000000000000000');
   t.match(missing.stderr, /\(ResourceNotFoundException\).*ListSnapshotBlocks/);
+
+  const ec2 = async (...args: string[]): Promise<unknown> =>
+    JSON.parse(await mustRun(AWS, ['--endpoint-url', url, 'ec2', ...args, '--output', 'json'], { env }));
+  const filter = ['--filters', 'Name=tag:Name,Values=disk*', '--owner-ids', 'self'];
+  const described = (await ec2('describe-snapshots', ...filter)) as { Snapshots: object[] };
+  t.equal(described.Snapshots.length, 1);
+  t.match(described.Snapshots[0], {
+    SnapshotId: parent,
+    VolumeId: 'vol-ffffffff',
+    State: 'completed',
+    Progress: '100%',
+    VolumeSize: 2,
+    Description: 'by aws',
+    Encrypted: false,
+    Tags: [
+      { Key: 'Name', Value: 'disk one' },
+      { Key: 'env', Value: 'test' },
+    ],
+  });
+  t.match(await ec2('enable-ebs-encryption-by-default'), { EbsEncryptionByDefault: true });
 });

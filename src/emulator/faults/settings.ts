@@ -39,6 +39,8 @@ export interface FaultSettings {
   readonly startDelayMs: number;
   /** How long a snapshot stays pending after CompleteSnapshot; default 0. */
   readonly completeDelayMs: number;
+  /** Permissions that nobody has, such as `ec2:*,ebs:PutSnapshotBlock`; null (default): everybody has all. */
+  readonly deny: string | null;
 }
 
 export const DEFAULT_FAULT_SETTINGS: FaultSettings = {
@@ -60,6 +62,7 @@ export const DEFAULT_FAULT_SETTINGS: FaultSettings = {
   readableDelayMs: 0,
   startDelayMs: 0,
   completeDelayMs: 0,
+  deny: null,
 };
 
 /** Well below the time after which an idle connection is closed. */
@@ -69,9 +72,10 @@ const TOKEN_TTL_MAX_MS = 365 * 86_400_000;
 const SEED_MAX = 0xffff_ffff;
 const RESULTS_MAX = 10_000;
 
-type Check = (value: unknown, name: string) => number | null;
+type Value = number | string | null;
+type Check<T extends Value = Value> = (value: unknown, name: string) => T;
 
-function within(min: number, max: number, whole: boolean): Check {
+function within(min: number, max: number, whole: boolean): Check<number> {
   return (value, name) => {
     const isFine =
       typeof value === 'number' && value >= min && value <= max && (!whole || Number.isInteger(value));
@@ -94,6 +98,16 @@ const rate = orNull((value, name) => {
     `Cannot set ${name} to ${shown(value)}: it must be a number of requests per second above 0, or null for no limit.`,
   );
 });
+
+/** Names of operations with their services, and asterisks in them. */
+const PERMISSIONS_PATTERN = /^(?:ebs|ec2):[A-Za-z*]+(?:,(?:ebs|ec2):[A-Za-z*]+)*$/;
+
+function permissions(value: unknown, name: string): string {
+  if (typeof value === 'string' && PERMISSIONS_PATTERN.test(value)) return value;
+  throw new UsageError(
+    `Cannot set ${name} to ${shown(value)}: write permissions such as "ec2:*,ebs:PutSnapshotBlock".`,
+  );
+}
 
 /** Durations come as seconds or as text with a unit. */
 function duration(maxMs: number): Check {
@@ -136,6 +150,7 @@ const FIELDS: Readonly<Record<string, Field>> = {
   readableDelay: { key: 'readableDelayMs', check: duration(DELAY_MAX_MS) },
   startDelay: { key: 'startDelayMs', check: duration(DELAY_MAX_MS) },
   completeDelay: { key: 'completeDelayMs', check: duration(DELAY_MAX_MS) },
+  deny: { key: 'deny', check: orNull(permissions) },
 };
 
 /** `--error-rate`, `error_rate` and `errorRate` are the same name. */
@@ -154,7 +169,7 @@ function plain(name: string): string {
 export function parseFaultSettings(input: unknown): Partial<FaultSettings> {
   if (typeof input !== 'object' || input === null || Array.isArray(input))
     throw new UsageError('Cannot set faults: give a JSON object, such as {"errorRate": 0.1}.');
-  const settings: Partial<Record<keyof FaultSettings, number | null>> = {};
+  const settings: Partial<Record<keyof FaultSettings, Value>> = {};
   for (const [given, value] of Object.entries(input)) {
     const known = FIELD_BY_PLAIN_NAME.get(plain(given));
     if (known === undefined) {
@@ -169,11 +184,11 @@ export function parseFaultSettings(input: unknown): Partial<FaultSettings> {
 }
 
 /** The settings under their names outside, durations in seconds: what {@link parseFaultSettings} takes back. */
-export function describeFaultSettings(settings: FaultSettings): Record<string, number | null> {
+export function describeFaultSettings(settings: FaultSettings): Record<string, Value> {
   return Object.fromEntries(
     Object.entries(FIELDS).map(([name, { key }]) => {
       const value = settings[key];
-      return [name, key !== name && value !== null ? value / 1000 : value];
+      return [name, key !== name && typeof value === 'number' ? value / 1000 : value];
     }),
   );
 }

@@ -1,5 +1,6 @@
 import type { Clock } from '../../util/clock.js';
 import type { Logger } from '../../util/logger.js';
+import type { AccountSettings } from '../ec2/account-settings.js';
 import type { FaultRoll } from '../faults/fault-dice.js';
 import type { FaultSettings } from '../faults/settings.js';
 import type { HttpAnswer } from '../http/exchange.js';
@@ -13,7 +14,7 @@ export interface ApiRequest {
   readonly route: Route;
   readonly query: URLSearchParams;
   /** The value of a header, by its name in lower case. */
-  header(name: string): string | undefined;
+  readonly header: (name: string) => string | undefined;
   /** The whole body as text. @throws {ApiError} when it is longer than `bytesMax`. */
   readText(bytesMax: number): Promise<string>;
   /** The body into `target`; returns its length, `target.length + 1` standing for anything longer. */
@@ -31,6 +32,7 @@ export interface ApiAnswer extends HttpAnswer {
 /** What the operations work with. */
 export interface OperationContext {
   readonly snapshots: SnapshotRegistry;
+  readonly account: AccountSettings;
   readonly blockTokens: BlockTokens;
   readonly pageTokens: PageTokens;
   /** For blocks that arrive. */

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { BLOCK_BYTES, VOLUME_SIZE_MAX_GIB } from '../../ebs/constants.js';
+import { checkAuthorization } from '../authorization.js';
 import { Reason, invalid, snapshotNotFound } from '../errors.js';
 import { newMetadata, type SnapshotMetadata } from '../store/metadata.js';
 import { newSnapshotId } from '../store/snapshot-id.js';
@@ -18,7 +19,8 @@ const BODY_MAX_BYTES = 256 * 1024;
 /** [ebs: StartSnapshot] */
 export async function startSnapshot(context: OperationContext, request: ApiRequest): Promise<ApiAnswer> {
   const start = parseStartRequest(await request.readText(BODY_MAX_BYTES));
-  const metadata = await context.snapshots.start(await describe(context, start));
+  const { region } = checkAuthorization(request.header);
+  const metadata = await context.snapshots.start(await describe(context, start, region));
   const tags = Object.entries(metadata.tags).map(([Key, Value]) => ({ Key, Value }));
   return jsonAnswer(
     201,
@@ -37,7 +39,11 @@ export async function startSnapshot(context: OperationContext, request: ApiReque
   );
 }
 
-async function describe(context: OperationContext, start: StartRequest): Promise<SnapshotMetadata> {
+async function describe(
+  context: OperationContext,
+  start: StartRequest,
+  region: string,
+): Promise<SnapshotMetadata> {
   checkEncryption(start);
   if (start.volumeSizeGib > VOLUME_SIZE_MAX_GIB)
     throw invalid(Reason.InvalidVolumeSize, `The volume size must be at most ${VOLUME_SIZE_MAX_GIB} GiB.`);
@@ -56,7 +62,7 @@ async function describe(context: OperationContext, start: StartRequest): Promise
     lineageRootId: parent?.lineageRootId ?? snapshotId,
     description: start.description,
     tags: start.tags,
-    kmsKeyArn: keyOf(start, parent),
+    kmsKeyArn: keyOf(start, parent, context.account.isEncryptedByDefault(region)),
     timeoutMinutes: start.timeoutMinutes,
     clientToken: start.clientToken,
     requestDigest: digestOf(start),
@@ -78,10 +84,18 @@ function checkEncryption({ parentSnapshotId, encrypted, kmsKeyArn }: StartReques
     );
 }
 
-/** A child has its parent's key; a key alone encrypts; Encrypted alone takes the account's default key. */
-function keyOf(start: StartRequest, parent: SnapshotMetadata | null): string | null {
+/**
+ * A child has its parent's key; a key alone encrypts; Encrypted alone takes the account's default key, and so does
+ * everything else where the account encrypts by default.
+ */
+function keyOf(
+  start: StartRequest,
+  parent: SnapshotMetadata | null,
+  isEncryptedByDefault: boolean,
+): string | null {
   if (parent !== null) return parent.kmsKeyArn;
-  return start.kmsKeyArn ?? (start.encrypted === true ? DEFAULT_KMS_KEY_ARN : null);
+  const isEncrypted = start.encrypted === true || isEncryptedByDefault;
+  return start.kmsKeyArn ?? (isEncrypted ? DEFAULT_KMS_KEY_ARN : null);
 }
 
 /** [ebs: StartSnapshot / the parent must be completed and readable] */
