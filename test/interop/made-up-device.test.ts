@@ -5,7 +5,13 @@ import type { BlockDevice, Extent, ExtentSource } from '../../src/device/block-d
 import { formatNbdUri } from '../../src/nbd/listen/listen-address.js';
 import { NbdServer } from '../../src/nbd/server.js';
 import { FixedExports } from '../fixtures/nbd-connection.js';
-import { needsNewerQemu, needsPrograms, PROGRAMS_TIMEOUT_MS } from '../fixtures/programs.js';
+import { MemoryDevice } from '../../src/device/memory-device.js';
+import {
+  needsNewerLibnbd,
+  needsNewerQemu,
+  needsPrograms,
+  PROGRAMS_TIMEOUT_MS,
+} from '../fixtures/programs.js';
 import { mustRun } from '../fixtures/run-program.js';
 import { workFolder } from '../fixtures/work-folder.js';
 
@@ -59,7 +65,9 @@ const huge: BlockDevice = {
 };
 
 async function serveDevices(t: Test): Promise<{ uri: (name: string) => string; socket: string }> {
-  const server = new NbdServer({ exports: new FixedExports({ disk, huge }) });
+  const server = new NbdServer({
+    exports: new FixedExports({ disk, huge, blank: new MemoryDevice(2 ** 20) }),
+  });
   const address = await server.listen({ kind: 'unix', path: join(workFolder(t), 's') });
   t.teardown(() => server.close());
   return {
@@ -131,3 +139,74 @@ t.test('a disk with a bitmap', { ...needsPrograms('nbdinfo', 'qemu-img'), ...new
     t.ok(wide.asked.length < 10, `${wide.asked.length} questions`);
   });
 });
+
+const FILTERED = `
+import json, nbd, sys
+disk, blank = sys.argv[1:]
+h = nbd.NBD()
+for context in ["base:allocation", "qemu:dirty-bitmap:tuesday", "qemu:allocation-depth"]:
+    h.add_meta_context(context)
+h.connect_uri(disk)
+answers = []
+def ask(contexts):
+    answer = {}
+    h.block_status_filter(h.get_size(), 0, contexts, lambda context, _, extents, __: answer.update({context: extents}))
+    answers.append(answer)
+ask(["qemu:dirty-bitmap:tuesday"])
+ask(["qemu:allocation-depth", "base:allocation"])
+b = nbd.NBD()
+b.connect_uri(blank)
+b.pwrite(b"marked", 4096, nbd.CMD_FLAG_FUA)
+print(json.dumps({
+    "is_extended": [h.get_extended_headers_negotiated(), b.get_extended_headers_negotiated()],
+    "is_offered": [h.can_block_status_payload(), b.can_block_status_payload()],
+    "answers": answers,
+    "written": b.pread(8, 4095).decode(),
+}))
+b.shutdown()
+h.shutdown()
+`;
+
+const newerLibnbd = needsNewerLibnbd();
+
+t.test(
+  'the status of some contexts only, and writes that say that they have a payload',
+  newerLibnbd,
+  async (t) => {
+    const { uri } = await serveDevices(t);
+    for (const map of [allocation, dirty, depth]) map.asked.length = 0;
+    const python = join(newerLibnbd.folder, 'python3');
+    const said = JSON.parse(await mustRun(python, ['-c', FILTERED, uri('disk'), uri('blank')]));
+    t.strictSame(said, {
+      is_extended: [true, true],
+      is_offered: [true, false],
+      answers: [
+        {
+          [BITMAP]: [
+            [GIB, 0],
+            [65_536, 1],
+            [3 * GIB - 65_536, 0],
+            [4 * GIB, 1],
+            [TIB - 8 * GIB, 0],
+          ],
+        },
+        {
+          'base:allocation': [
+            [2 * GIB, 0],
+            [TIB - 2 * GIB, 3],
+          ],
+          [DEPTH]: [
+            [5 * GIB, 2],
+            [TIB - 5 * GIB, 1],
+          ],
+        },
+      ],
+      written: '\0marked\0',
+    });
+    t.strictSame(
+      [allocation, dirty, depth].map(({ asked }) => asked),
+      [[TIB], [TIB], [TIB]],
+      'no other was looked up',
+    );
+  },
+);
