@@ -1,6 +1,6 @@
 import { TIB } from '../util/units.js';
 import { spansOf } from '../util/ranges.js';
-import { syncOrDoubt } from './journal.js';
+import { syncOrDoubt } from './staging-error.js';
 import type { StagingFile, StagingFolder } from './staging-folder.js';
 
 /** File systems end at 16 TiB a file (ext4), disks at 64: a layer has up to 64 files of this size, sparse. */

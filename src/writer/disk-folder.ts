@@ -21,8 +21,8 @@ const syncData = promisify(fdatasync);
 const syncAll = promisify(fsync);
 const statFile = promisify(fstat);
 
-/** Up to here the copy into the page cache is cheaper than the way to a thread and back. */
-const AT_ONCE_BYTES_MAX = 512 * KIB;
+/** Up to here the copy into the page cache is cheaper than the way to a thread and back; larger ones keep a second core busy. */
+const AT_ONCE_BYTES_MAX = 128 * KIB;
 /** A write into the page cache that takes longer was held up by the disk, rather than by whoever else wanted the processor. */
 const HELD_UP_MS = 30;
 /** For so long after that, writes are left to the thread pool, where they hold up nobody else. */

@@ -1,4 +1,5 @@
 import { KIB, MIB } from '../util/units.js';
+import { ByteSlabs } from './byte-slabs.js';
 import { RecordType, type JournalRecord } from './journal-record.js';
 import { SECTOR_BYTES } from './sector-state.js';
 
@@ -15,6 +16,7 @@ export type DataRecord = Extract<JournalRecord, { readonly type: typeof RecordTy
  * the journal has the bytes, and after a crash they are written to the data files again.
  */
 export class EmbeddedWrites {
+  readonly #slabs = new ByteSlabs();
   #records: DataRecord[] = [];
   #bytes = 0;
   #isTooMuch = false;
@@ -26,8 +28,9 @@ export class EmbeddedWrites {
     this.#bytes += data.length;
     if (this.#bytes > FLUSH_BYTES_MAX) this.giveUp();
     else {
-      const count = data.length / SECTOR_BYTES;
-      this.#records.push({ type: RecordType.Data, start, count, bytes: Buffer.from(data) });
+      const bytes = this.#slabs.take(data.length);
+      bytes.set(data);
+      this.#records.push({ type: RecordType.Data, start, count: data.length / SECTOR_BYTES, bytes });
     }
   }
 

@@ -3,7 +3,7 @@ import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { systemCodeOf, UsageError } from '../util/errors.js';
-import { JOURNAL_NAME } from './journal.js';
+import { JOURNAL_NAME } from './journal-checkpoint.js';
 
 /** Longer names go by their hash: a file name has at most 255 bytes. */
 const PLAIN_NAME_LENGTH_MAX = 150;

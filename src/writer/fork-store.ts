@@ -1,21 +1,21 @@
 import { assert } from '../util/assert.js';
 import type { Clock, Timer } from '../util/clock.js';
-import { systemCodeOf } from '../util/errors.js';
-import { DataFiles, layerOfFile } from './data-files.js';
-import { EmbeddedWrites, type DataRecord } from './embedded-writes.js';
+import type { DataFiles } from './data-files.js';
+import { FlushRounds } from './flush-rounds.js';
 import type { CommitWishes, ForkOrigin, LastCommit, PendingSnapshot } from './fork-facts.js';
+import { ForkLog } from './fork-log.js';
 import { ForkState } from './fork-state.js';
-import { doubt, Journal, NEW_JOURNAL_NAME } from './journal.js';
 import { RecordType, type JournalRecord } from './journal-record.js';
+import { Journal } from './journal.js';
 import type { Layer } from './layer.js';
-import { PointFreeze, wasEmpty } from './point-freeze.js';
-import { RecordQueue } from './record-queue.js';
+import { LayerFiles } from './layer-files.js';
+import { LayerFreezer } from './layer-freezer.js';
 import { RedoLog } from './redo-log.js';
 import { SECTOR_BYTES } from './sector-state.js';
-import { deviceErrorOf } from './stage-errors.js';
 import { StageLimit } from './stage-limit.js';
-import { JournalError } from './staging-error.js';
+import type { JournalError } from './staging-error.js';
 import type { StagingFolder } from './staging-folder.js';
+import { StoreHealth } from './store-health.js';
 import { UndoLog } from './undo-log.js';
 
 /**
@@ -36,35 +36,41 @@ export interface ForkStoreOptions {
 }
 
 /**
- * The staged data of a fork and its journal: what was written, and makes it durable in the only safe order: data, then
- * the record that it is valid.
+ * The staged data of a fork and its journal: takes changes, and makes them durable.
  *
  * Callers see to it that changes that overlap do not run at the same time, and that nothing changes during a freeze.
  */
 export class ForkStore {
   readonly state: ForkState;
-  readonly #folder: StagingFolder;
   readonly #clock: Clock;
-  readonly #journal: Journal;
+  readonly #files: LayerFiles;
+  readonly #log: ForkLog;
   readonly #limit: StageLimit;
-  readonly #queue = new RecordQueue();
-  readonly #data = new Map<number, DataFiles>();
-  readonly #embedded = new EmbeddedWrites();
   readonly #undo: UndoLog;
+  readonly #health: StoreHealth;
+  readonly #freezer: LayerFreezer;
+  readonly #rounds = new FlushRounds(() => this.#runRound());
   /** Whether a client has asked for the round that comes next. */
   #isPointAsked = false;
-  #round: Promise<void> | undefined;
-  #nextRound: Promise<void> | undefined;
-  #failure: JournalError | undefined;
   #writeBack: Timer | undefined;
 
   private constructor(options: ForkStoreOptions, state: ForkState, journal: Journal) {
+    const { folder, clock } = options;
     this.state = state;
-    this.#folder = options.folder;
-    this.#clock = options.clock;
-    this.#journal = journal;
-    this.#undo = new UndoLog(options.clock);
-    this.#limit = new StageLimit(options.stageLimitBytes ?? Number.POSITIVE_INFINITY, options.folder.path);
+    this.#clock = clock;
+    this.#files = new LayerFiles(folder, state);
+    this.#log = new ForkLog(state, this.#files, journal, clock);
+    this.#undo = new UndoLog(clock);
+    this.#limit = new StageLimit(options.stageLimitBytes ?? Number.POSITIVE_INFINITY, folder.path);
+    this.#health = new StoreHealth(folder.path, (failure) => this.dataOf(state.active.id).fail(failure));
+    this.#freezer = new LayerFreezer({
+      folder,
+      state,
+      files: this.#files,
+      undo: this.#undo,
+      flushData: () => this.#flushData(),
+      record: (records) => this.#recordAll(records),
+    });
   }
 
   /** Makes a new fork in an empty folder. */
@@ -89,7 +95,7 @@ export class ForkStore {
     });
     const store = new ForkStore(options, state, journal);
     try {
-      await store.#removeLeftovers();
+      await store.#files.removeLeftovers();
       const data = store.dataOf(state.active.id);
       await data.openAll();
       if (!redo.isEmpty) {
@@ -105,17 +111,12 @@ export class ForkStore {
 
   /** Why nothing is taken any more, or undefined. */
   get failure(): JournalError | undefined {
-    return this.#failure;
+    return this.#health.failure;
   }
 
   /** The data files of a layer. */
   dataOf(layerId: number): DataFiles {
-    let data = this.#data.get(layerId);
-    if (data === undefined) {
-      data = new DataFiles(this.#folder, layerId);
-      this.#data.set(layerId, data);
-    }
-    return data;
+    return this.#files.of(layerId);
   }
 
   /**
@@ -124,7 +125,7 @@ export class ForkStore {
    * @throws {DeviceError} ENOSPC, EIO.
    */
   write(start: number, data: Uint8Array): void | Promise<void> {
-    this.#check();
+    this.#health.check();
     const { active } = this.state;
     const count = data.length / SECTOR_BYTES;
     const promisedPages = this.#limit.promise(this.state, start, count);
@@ -136,27 +137,25 @@ export class ForkStore {
       else return this.#writtenLater(written, start, data, promisedPages);
     } catch (error) {
       this.#limit.settle(promisedPages);
-      throw this.#deviceErrorOf(error);
+      throw this.#health.deviceErrorOf(error);
     }
   }
 
   /** Makes sectors zeros. */
   clear(start: number, count: number): void {
-    this.#check();
+    this.#health.check();
     this.#undo.beforeClear(this.state.active, start, count);
-    const record = { type: RecordType.Clear, start, count };
-    this.state.apply(record);
-    this.#add(record);
+    this.#add({ type: RecordType.Clear, start, count });
   }
 
   /** Waits where too much has not been flushed. Call it after a change, without a lock. */
   async settle(): Promise<void> {
-    if (this.#queue.count > QUEUED_RECORDS_MAX) await this.flush();
+    if (this.isCrowded) await this.flush();
   }
 
   /** True when {@link settle} would wait. */
   get isCrowded(): boolean {
-    return this.#queue.count > QUEUED_RECORDS_MAX;
+    return this.#log.queuedCount > QUEUED_RECORDS_MAX;
   }
 
   /** As {@link flush}, for a client: commits of a disk in use go back to here. */
@@ -172,8 +171,7 @@ export class ForkStore {
    *   again later; EIO for ever when nobody knows what is on the disk.
    */
   flush(): Promise<void> {
-    this.#nextRound ??= this.#runRound(this.#round);
-    return this.#nextRound;
+    return this.#rounds.join();
   }
 
   /** Writes records down and makes them, and everything before, durable. */
@@ -181,32 +179,15 @@ export class ForkStore {
     await this.#recordAll(records);
   }
 
-  async #recordAll(records: Iterable<JournalRecord>): Promise<void> {
-    this.#check();
-    for (const record of records) {
-      this.state.apply(record);
-      this.#add(record);
-    }
-    await this.flush();
-  }
-
   /** Records what need not be durable yet. */
   note(record: JournalRecord): void {
-    this.#check();
-    this.state.apply(record);
+    this.#health.check();
     this.#add(record);
   }
 
   /** Durably ends the layer that takes changes, and begins another one. Nothing may change meanwhile. */
   async freeze(wishes: CommitWishes): Promise<void> {
-    assert(this.state.frozen === undefined, 'one commit at a time');
-    // First everything else, so that what fails fails before anything has become of it.
-    await this.#flushData();
-    try {
-      await this.record({ type: RecordType.Layer, layerId: this.state.active.id + 1, wishes });
-    } finally {
-      this.#undo.restart([]);
-    }
+    await this.#freezer.freezeNow(wishes);
   }
 
   /**
@@ -216,36 +197,16 @@ export class ForkStore {
    * @param onMoved called when the next layer has what has changed; from its end on nobody may read that from this one.
    */
   async freezeAtPoint(wishes: CommitWishes, onMoved: (next: Layer) => Promise<void>): Promise<void> {
-    assert(this.state.frozen === undefined, 'one commit at a time');
-    await this.#flushData();
-    const undo = this.#undo.entries;
-    if (undo === undefined || undo.length === 0) return this.freeze(wishes);
-    const freeze = new PointFreeze(this.state, undo, (layerId) => this.dataOf(layerId));
     try {
-      await freeze.copy();
-      await this.#recordAll(freeze.owed());
+      await this.#freezer.freezeAtPoint(wishes, onMoved);
     } catch (error) {
-      await this.removeLayer(freeze.next.id);
-      throw this.#deviceErrorOf(error);
-    }
-    try {
-      await onMoved(freeze.next);
-      await freeze.restoreBytes().catch((error: unknown) => {
-        throw doubt(this.#folder, error);
-      });
-      await this.#recordAll(freeze.records(wishes));
-    } catch (error) {
-      throw this.#deviceErrorOf(error);
-    } finally {
-      this.#undo.restart(freeze.moved);
+      throw this.#health.deviceErrorOf(error);
     }
   }
 
   /** True when the layer would have nothing in it if it were frozen at the last {@link flushPoint}. */
   get isPointEmpty(): boolean {
-    const { active } = this.state;
-    const undo = this.#undo.entries;
-    return undo === undefined ? active.isEmpty : wasEmpty(active, undo);
+    return this.#freezer.isPointEmpty;
   }
 
   /** Durably records what is known of the pending snapshot of a layer. */
@@ -261,29 +222,33 @@ export class ForkStore {
   /** Removes the files of a layer that nobody reads any more. */
   async removeLayer(layerId: number): Promise<void> {
     assert(layerId !== this.state.active.id && layerId !== this.state.frozen?.id, 'the layer is in use');
-    await this.#data.get(layerId)?.close();
-    this.#data.delete(layerId);
-    await this.#removeLeftovers();
+    await this.#files.drop(layerId);
   }
 
   /** Makes everything durable and closes the files. */
   async close(): Promise<void> {
     this.#writeBack?.cancel();
     try {
-      if (this.#failure === undefined) await this.#flushData();
+      if (this.failure === undefined) await this.#flushData();
     } finally {
       await this.#closeFiles();
     }
   }
 
   async #closeFiles(): Promise<void> {
-    await this.#journal.close();
-    for (const data of this.#data.values()) await data.close();
+    await this.#log.close();
+    await this.#files.close();
+  }
+
+  async #recordAll(records: Iterable<JournalRecord>): Promise<void> {
+    this.#health.check();
+    for (const record of records) this.#add(record);
+    await this.flush();
   }
 
   /** Makes everything durable, and the journal free of data. */
   async #flushData(): Promise<void> {
-    this.#embedded.giveUp();
+    this.#log.wantSync();
     await this.flush();
   }
 
@@ -291,15 +256,10 @@ export class ForkStore {
     this.#limit.settle(promisedPages);
     const { active } = this.state;
     const count = data.length / SECTOR_BYTES;
-    this.#embedded.add(start, data);
+    this.#log.wrote(start, data);
     // What was valid before, and of which nothing was put, is as valid now: nothing to write down.
-    if (active.map.isAllData(start, count) && active.puts.putCount === 0) {
-      this.#scheduleWriteBack();
-      return;
-    }
-    const record = { type: RecordType.Write, start, count };
-    this.state.apply(record);
-    this.#add(record);
+    if (active.map.isAllData(start, count) && active.puts.putCount === 0) this.#scheduleWriteBack();
+    else this.#add({ type: RecordType.Write, start, count });
   }
 
   async #writtenLater(
@@ -312,14 +272,14 @@ export class ForkStore {
       await written;
     } catch (error) {
       this.#limit.settle(promisedPages);
-      throw this.#deviceErrorOf(error);
+      throw this.#health.deviceErrorOf(error);
     }
     this.#written(start, data, promisedPages);
   }
 
   #add(record: JournalRecord): void {
-    this.#queue.add(record);
-    if (this.#queue.count === QUEUED_RECORDS_MAX) this.#flushUnasked();
+    this.#log.add(record);
+    if (this.#log.queuedCount === QUEUED_RECORDS_MAX) this.#flushUnasked();
     this.#scheduleWriteBack();
   }
 
@@ -335,95 +295,15 @@ export class ForkStore {
     this.flush().catch(() => undefined);
   }
 
-  async #runRound(before: Promise<void> | undefined): Promise<void> {
-    await before?.catch(() => undefined);
-    // From here on changes belong to the round after this one.
-    const round = this.#nextRound;
-    this.#round = round;
-    this.#nextRound = undefined;
-    try {
-      await this.#makeDurable();
-    } catch (error) {
-      throw this.#deviceErrorOf(error);
-    } finally {
-      if (this.#round === round) this.#round = undefined;
-    }
-  }
-
-  async #makeDurable(): Promise<void> {
-    this.#check();
-    const records = this.#queue.take();
-    const embedded = this.#embedded.take();
+  async #runRound(): Promise<void> {
+    this.#health.check();
     const point = this.#isPointAsked ? this.#undo.begin() : undefined;
     this.#isPointAsked = false;
     try {
-      await this.#makeTakenDurable(records, embedded);
+      await this.#log.makeDurable();
     } catch (error) {
-      this.#queue.putBack(records);
-      this.#embedded.giveUp();
-      throw error;
+      throw this.#health.deviceErrorOf(error);
     }
     if (point !== undefined) this.#undo.reached(point);
-  }
-
-  /** @param embedded data that goes into the journal; undefined: the data files are synced. */
-  async #makeTakenDurable(
-    records: readonly JournalRecord[],
-    embedded: readonly DataRecord[] | undefined,
-  ): Promise<void> {
-    const isCompacting = this.#journal.wantsCompaction;
-    const news: JournalRecord[] = [];
-    // First, or data that is older than what the files have would be written to them again.
-    const isSyncing = embedded === undefined || isCompacting;
-    if (isSyncing && this.#embedded.isInJournal) news.push({ type: RecordType.Synced });
-    for (const record of records) news.push(record);
-    if (!isSyncing) for (const record of embedded) news.push(record);
-    const isUnsynced = [...this.#data.values()].some((data) => data.isUnsynced);
-    if (records.length > 0 || (embedded === undefined ? isUnsynced : embedded.length > 0)) {
-      const flushed = { type: RecordType.Flushed, dateMs: this.#clock.dateMs() };
-      this.state.apply(flushed);
-      news.push(flushed);
-    }
-    // Taken now: what happens during the sync is not durable when it ends.
-    const checkpoint = isCompacting ? [...this.state.checkpoint()] : undefined;
-    if (isSyncing) for (const data of this.#data.values()) if (data.isUnsynced) await data.sync();
-    const isCompacted = checkpoint !== undefined && (await this.#compact(checkpoint));
-    if (!isCompacted && news.length > 0) {
-      if (!isSyncing) this.#embedded.journaling(embedded);
-      await this.#journal.append(news);
-    }
-    if (isSyncing) this.#embedded.synced();
-  }
-
-  /** Returns false when there was no room for it, and the old journal goes on. */
-  async #compact(records: readonly JournalRecord[]): Promise<boolean> {
-    try {
-      await this.#journal.compact(records);
-      return true;
-    } catch (error) {
-      if (systemCodeOf(error) === undefined) throw error;
-      return false;
-    }
-  }
-
-  #check(): void {
-    if (this.#failure !== undefined) throw this.#deviceErrorOf(this.#failure);
-  }
-
-  #deviceErrorOf(error: unknown): Error {
-    if (error instanceof JournalError && this.#failure === undefined) {
-      this.#failure = error;
-      this.dataOf(this.state.active.id).fail(error);
-    }
-    return deviceErrorOf(error, this.#folder.path);
-  }
-
-  async #removeLeftovers(): Promise<void> {
-    const { active, frozen } = this.state;
-    for (const name of await this.#folder.list()) {
-      const layerId = layerOfFile(name);
-      const isDropped = layerId !== undefined && layerId !== active.id && layerId !== frozen?.id;
-      if (isDropped || name === NEW_JOURNAL_NAME) await this.#folder.remove(name);
-    }
   }
 }

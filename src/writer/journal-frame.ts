@@ -15,8 +15,10 @@ import { assert } from '../util/assert.js';
 // | n     | payload, padded with zeros to 512 bytes          |
 
 const MAGIC = 0x534e_4a46;
-const HEADER_BYTES = 24;
 const CRC_OFFSET = 20;
+
+/** What comes before the payload. */
+export const FRAME_HEADER_BYTES = 24;
 
 /** Frames begin at multiples of this, so that no sector that has been synced is written again. */
 export const FRAME_ALIGNMENT = 512;
@@ -33,25 +35,29 @@ export interface DecodedFrame {
   readonly end: number;
 }
 
-/** The bytes of a frame, a multiple of {@link FRAME_ALIGNMENT}. */
-export function encodeFrame(fileId: number, frameNumber: number, payload: Uint8Array): Buffer {
-  assert(payload.length <= PAYLOAD_BYTES_MAX, `a journal frame of ${payload.length} bytes`);
-  const frame = Buffer.alloc(frameBytesOf(payload.length));
+/**
+ * Makes a frame of a payload that is in its place, {@link FRAME_HEADER_BYTES} behind the beginning of `room`, which has to be
+ * as long as {@link frameBytesOf} says. Returns the part of it that is the frame.
+ */
+export function sealFrame(room: Buffer, fileId: number, frameNumber: number, payloadBytes: number): Buffer {
+  assert(payloadBytes <= PAYLOAD_BYTES_MAX, `a journal frame of ${payloadBytes} bytes`);
+  const frame = room.subarray(0, frameBytesOf(payloadBytes));
   frame.writeUInt32BE(MAGIC, 0);
   frame.writeUInt32BE(fileId, 4);
   frame.writeUIntBE(frameNumber, 8, 6);
-  frame.writeUInt32BE(payload.length, 16);
-  frame.set(payload, HEADER_BYTES);
-  frame.writeUInt32BE(checksumOf(frame, 0, payload.length), CRC_OFFSET);
+  frame.writeUInt16BE(0, 14);
+  frame.writeUInt32BE(payloadBytes, 16);
+  frame.fill(0, FRAME_HEADER_BYTES + payloadBytes);
+  frame.writeUInt32BE(checksumOf(frame, 0, payloadBytes), CRC_OFFSET);
   return frame;
 }
 
 /** The frame that begins at `offset`, or undefined when there is none that is whole. */
 export function decodeFrame(bytes: Buffer, offset: number): DecodedFrame | undefined {
-  if (offset + HEADER_BYTES > bytes.length || bytes.readUInt32BE(offset) !== MAGIC) return undefined;
+  if (offset + FRAME_HEADER_BYTES > bytes.length || bytes.readUInt32BE(offset) !== MAGIC) return undefined;
   const lengthBytes = bytes.readUInt32BE(offset + 16);
   const end = offset + frameBytesOf(lengthBytes);
-  const payloadStart = offset + HEADER_BYTES;
+  const payloadStart = offset + FRAME_HEADER_BYTES;
   if (lengthBytes > PAYLOAD_BYTES_MAX || payloadStart + lengthBytes > bytes.length) return undefined;
   if (bytes.readUInt32BE(offset + CRC_OFFSET) !== checksumOf(bytes, offset, lengthBytes)) return undefined;
   return {
@@ -64,11 +70,11 @@ export function decodeFrame(bytes: Buffer, offset: number): DecodedFrame | undef
 
 /** How many bytes the frame of a payload takes. */
 export function frameBytesOf(payloadBytes: number): number {
-  return Math.ceil((HEADER_BYTES + payloadBytes) / FRAME_ALIGNMENT) * FRAME_ALIGNMENT;
+  return Math.ceil((FRAME_HEADER_BYTES + payloadBytes) / FRAME_ALIGNMENT) * FRAME_ALIGNMENT;
 }
 
 function checksumOf(bytes: Buffer, offset: number, payloadBytes: number): number {
   const head = crc32(bytes.subarray(offset, offset + CRC_OFFSET));
-  const payloadStart = offset + HEADER_BYTES;
+  const payloadStart = offset + FRAME_HEADER_BYTES;
   return crc32(bytes.subarray(payloadStart, payloadStart + payloadBytes), head);
 }

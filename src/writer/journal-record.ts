@@ -90,105 +90,128 @@ export type JournalRecord =
 
 /** The longest record that is neither JSON nor data. */
 const BINARY_BYTES_MAX = 300;
+/** Before the text of a record that is kept as JSON: its type and its length. */
+const JSON_HEADER_BYTES = 5;
 /** Before the bytes of a {@link RecordType.Data}. */
 const DATA_HEADER_BYTES = 13;
 
-/** The bytes of a record. */
-export function encodeRecord(record: JournalRecord): Buffer {
+/** Room that {@link encodeRecord} may need for a record, at least as much as it takes. */
+export function recordBytesMax(record: JournalRecord): number {
   switch (record.type) {
     case RecordType.Origin:
-      return encodeJson(record.type, record.origin);
     case RecordType.Layer:
-      return encodeJson(record.type, { layerId: record.layerId, wishes: record.wishes });
     case RecordType.Pending:
-      return encodeJson(record.type, { layerId: record.layerId, pending: record.pending });
     case RecordType.Committed:
-      return encodeJson(record.type, record.commit);
+      return JSON_HEADER_BYTES + Buffer.byteLength(textOf(record));
+    case RecordType.Data:
+      return DATA_HEADER_BYTES + record.bytes.length;
+    case RecordType.Write:
+    case RecordType.Clear:
+    case RecordType.Owe:
+    case RecordType.Put:
+    case RecordType.Blocks:
+    case RecordType.Detail:
+    case RecordType.CheckpointEnd:
+    case RecordType.Flushed:
+    case RecordType.Synced:
+    case RecordType.Restore:
+      return BINARY_BYTES_MAX;
+  }
+}
+
+/** Writes a record into `bytes` at `at`. Returns where it ends. */
+export function encodeRecord(record: JournalRecord, bytes: Buffer, at: number): number {
+  const start = bytes.writeUInt8(record.type, at);
+  switch (record.type) {
+    case RecordType.Origin:
+    case RecordType.Layer:
+    case RecordType.Pending:
+    case RecordType.Committed:
+      return encodeText(textOf(record), bytes, start);
     case RecordType.CheckpointEnd:
     case RecordType.Synced:
-      return Buffer.of(record.type);
-    case RecordType.Data:
-      return encodeData(record);
+      return start;
+    case RecordType.Data: {
+      const dataStart = encodeSpan(record, bytes, start);
+      bytes.set(record.bytes, dataStart);
+      return dataStart + record.bytes.length;
+    }
     case RecordType.Write:
     case RecordType.Clear:
-    case RecordType.Owe:
-    case RecordType.Put:
-    case RecordType.Blocks:
-    case RecordType.Detail:
-    case RecordType.Flushed:
+      return encodeSpan(record, bytes, start);
     case RecordType.Restore:
-      return encodeBinary(record);
+      return bytes.writeUInt8(record.state, encodeSpan(record, bytes, start));
+    case RecordType.Flushed:
+      return bytes.writeUIntBE(record.dateMs, start, 6);
+    case RecordType.Owe:
+      return encodeBlocks(record, bytes, start);
+    case RecordType.Blocks:
+      return bytes.writeUInt8(record.state, encodeBlocks(record, bytes, start));
+    case RecordType.Put: {
+      const digestStart = encodeBlock(record, bytes, start);
+      bytes.set(record.digest, digestStart);
+      return digestStart + DIGEST_BYTES;
+    }
+    case RecordType.Detail: {
+      let end = bytes.writeUInt8(record.fine ? 1 : 0, encodeBlock(record, bytes, start));
+      for (const word of record.words) end = bytes.writeUInt32BE(word, end);
+      return end;
+    }
   }
 }
 
-function encodeData(record: Extract<JournalRecord, { readonly type: typeof RecordType.Data }>): Buffer {
-  const bytes = Buffer.allocUnsafe(DATA_HEADER_BYTES + record.bytes.length);
-  let at = bytes.writeUInt8(record.type, 0);
-  at = bytes.writeUIntBE(record.start, at, 6);
-  at = bytes.writeUIntBE(record.count, at, 6);
-  bytes.set(record.bytes, at);
-  return bytes;
+function encodeSpan(
+  { start, count }: { readonly start: number; readonly count: number },
+  bytes: Buffer,
+  at: number,
+): number {
+  return bytes.writeUIntBE(count, bytes.writeUIntBE(start, at, 6), 6);
 }
 
-/** Those that are not written by {@link encodeBinary}. */
-type OtherRecordType =
-  | typeof RecordType.Data
-  | typeof RecordType.Synced
-  | typeof RecordType.Origin
-  | typeof RecordType.Layer
-  | typeof RecordType.Pending
-  | typeof RecordType.Committed
-  | typeof RecordType.CheckpointEnd;
+function encodeBlock(
+  { layerId, block }: { readonly layerId: number; readonly block: number },
+  bytes: Buffer,
+  at: number,
+): number {
+  return bytes.writeUInt32BE(block, bytes.writeUInt32BE(layerId, at));
+}
 
-function encodeBinary(record: Exclude<JournalRecord, { readonly type: OtherRecordType }>): Buffer {
-  const bytes = Buffer.allocUnsafe(BINARY_BYTES_MAX);
-  let at = bytes.writeUInt8(record.type, 0);
+function encodeBlocks(
+  record: { readonly layerId: number; readonly startBlock: number; readonly endBlock: number },
+  bytes: Buffer,
+  at: number,
+): number {
+  const start = bytes.writeUInt32BE(record.layerId, at);
+  return bytes.writeUInt32BE(record.endBlock, bytes.writeUInt32BE(record.startBlock, start));
+}
+
+/** Records that are kept as JSON. */
+type TextRecord = Extract<
+  JournalRecord,
+  {
+    readonly type:
+      | typeof RecordType.Origin
+      | typeof RecordType.Layer
+      | typeof RecordType.Pending
+      | typeof RecordType.Committed;
+  }
+>;
+
+function textOf(record: TextRecord): string {
   switch (record.type) {
-    case RecordType.Write:
-    case RecordType.Clear:
-      at = bytes.writeUIntBE(record.start, at, 6);
-      at = bytes.writeUIntBE(record.count, at, 6);
-      break;
-    case RecordType.Restore:
-      at = bytes.writeUIntBE(record.start, at, 6);
-      at = bytes.writeUIntBE(record.count, at, 6);
-      at = bytes.writeUInt8(record.state, at);
-      break;
-    case RecordType.Flushed:
-      at = bytes.writeUIntBE(record.dateMs, at, 6);
-      break;
-    case RecordType.Owe:
-      at = bytes.writeUInt32BE(record.layerId, at);
-      at = bytes.writeUInt32BE(record.startBlock, at);
-      at = bytes.writeUInt32BE(record.endBlock, at);
-      break;
-    case RecordType.Put:
-      at = bytes.writeUInt32BE(record.layerId, at);
-      at = bytes.writeUInt32BE(record.block, at);
-      bytes.set(record.digest, at);
-      at += DIGEST_BYTES;
-      break;
-    case RecordType.Blocks:
-      at = bytes.writeUInt32BE(record.layerId, at);
-      at = bytes.writeUInt32BE(record.startBlock, at);
-      at = bytes.writeUInt32BE(record.endBlock, at);
-      at = bytes.writeUInt8(record.state, at);
-      break;
-    case RecordType.Detail:
-      at = bytes.writeUInt32BE(record.layerId, at);
-      at = bytes.writeUInt32BE(record.block, at);
-      at = bytes.writeUInt8(record.fine ? 1 : 0, at);
-      for (const word of record.words) at = bytes.writeUInt32BE(word, at);
-      break;
+    case RecordType.Origin:
+      return JSON.stringify(record.origin);
+    case RecordType.Layer:
+      return JSON.stringify({ layerId: record.layerId, wishes: record.wishes });
+    case RecordType.Pending:
+      return JSON.stringify({ layerId: record.layerId, pending: record.pending });
+    case RecordType.Committed:
+      return JSON.stringify(record.commit);
   }
-  return bytes.subarray(0, at);
 }
 
-function encodeJson(type: RecordType, value: object): Buffer {
-  const text = Buffer.from(JSON.stringify(value));
-  const bytes = Buffer.allocUnsafe(5 + text.length);
-  bytes.writeUInt8(type, 0);
-  bytes.writeUInt32BE(text.length, 1);
-  bytes.set(text, 5);
-  return bytes;
+function encodeText(text: string, bytes: Buffer, at: number): number {
+  const lengthBytes = bytes.write(text, at + 4);
+  bytes.writeUInt32BE(lengthBytes, at);
+  return at + 4 + lengthBytes;
 }

@@ -1,6 +1,7 @@
 import type { Clock } from '../util/clock.js';
 import { systemCodeOf } from '../util/errors.js';
 import { MIB } from '../util/units.js';
+import { ByteSlabs } from './byte-slabs.js';
 import type { DataFiles } from './data-files.js';
 import type { Layer } from './layer.js';
 import { SECTOR_BYTES, SectorState } from './sector-state.js';
@@ -27,6 +28,7 @@ export interface UndoEntry {
  */
 export class UndoLog {
   readonly #clock: Clock;
+  readonly #slabs = new ByteSlabs();
   #entries: UndoEntry[] = [];
   /** Changes before the first of the entries. */
   #dropped = 0;
@@ -46,9 +48,10 @@ export class UndoLog {
   beforeWrite(layer: Layer, data: DataFiles, start: number, count: number): void {
     this.#before(layer, start, count, (state, from, length) => {
       if ((state & 1) === 0) return undefined;
-      const bytes = Buffer.allocUnsafeSlow(length * SECTOR_BYTES);
       const beginMs = this.#clock.nowMs();
-      if (this.#bytes + bytes.length > BYTES_MAX || !readNow(data, from * SECTOR_BYTES, bytes)) return 'lost';
+      if (this.#bytes + length * SECTOR_BYTES > BYTES_MAX) return 'lost';
+      const bytes = this.#slabs.take(length * SECTOR_BYTES);
+      if (!readNow(data, from * SECTOR_BYTES, bytes)) return 'lost';
       this.#readingMs += this.#clock.nowMs() - beginMs;
       return this.#readingMs > READING_MAX_MS ? 'lost' : bytes;
     });

@@ -1,8 +1,15 @@
 import t from 'tap';
-import { encodeFrame, decodeFrame } from '../../src/writer/journal-frame.js';
+import { FrameWriter } from '../../src/writer/frame-writer.js';
+import { checkpointOf, JOURNAL_NAME } from '../../src/writer/journal-checkpoint.js';
+import { FRAME_HEADER_BYTES, frameBytesOf, decodeFrame, sealFrame } from '../../src/writer/journal-frame.js';
 import { decodeRecords } from '../../src/writer/journal-decoder.js';
-import { encodeRecord, RecordType, type JournalRecord } from '../../src/writer/journal-record.js';
-import { Journal, JOURNAL_NAME } from '../../src/writer/journal.js';
+import {
+  encodeRecord,
+  recordBytesMax,
+  RecordType,
+  type JournalRecord,
+} from '../../src/writer/journal-record.js';
+import { Journal } from '../../src/writer/journal.js';
 import { JournalError } from '../../src/writer/staging-error.js';
 import { ForgetfulFolder } from '../fixtures/forgetful-folder.js';
 import { seededBytes } from '../fixtures/seeded.js';
@@ -46,9 +53,20 @@ const RECORDS: readonly [string, JournalRecord][] = [
   ['0f00000000000700000000000902', { type: RecordType.Restore, start: 7, count: 9, state: 2 }],
 ];
 
+function bytesOf(record: JournalRecord): Buffer {
+  const bytes = Buffer.alloc(3 + recordBytesMax(record));
+  return bytes.subarray(3, encodeRecord(record, bytes, 3));
+}
+
+function encodeFrame(fileId: number, frameNumber: number, payload: Uint8Array): Buffer {
+  const room = Buffer.alloc(frameBytesOf(payload.length) + 512, 0xee);
+  room.set(payload, FRAME_HEADER_BYTES);
+  return sealFrame(room, fileId, frameNumber, payload.length);
+}
+
 t.test('[journal: records] are written and read as the table says', async (t) => {
   for (const [hex, record] of RECORDS) {
-    t.equal(encodeRecord(record).toString('hex'), hex);
+    t.equal(bytesOf(record).toString('hex'), hex);
     const [decoded] = decodeRecords(Buffer.from(hex, 'hex'));
     t.strictSame(plain(decoded!), plain(record));
   }
@@ -61,7 +79,7 @@ t.test('[journal: records] are written and read as the table says', async (t) =>
     { type: RecordType.Pending, layerId: 3, pending: PENDING },
     { type: RecordType.Committed, commit: { snapshotId: 'snap-1', dateMs: 4 } },
   ];
-  const all = Buffer.concat(texts.map(encodeRecord));
+  const all = Buffer.concat(texts.map(bytesOf));
   t.strictSame([...decodeRecords(all)], texts);
   for (let end = 1; end < all.length; end += 1) {
     try {
@@ -88,6 +106,30 @@ t.test('[journal: frames] are whole or nothing', async (t) => {
   for (let end = 0; end < 24 + payload.length; end += 1) {
     if (decodeFrame(frame.subarray(0, end), 0) !== undefined) t.fail(`a frame cut at ${end}`);
   }
+});
+
+t.test('[journal: frames] hold as many records as fit, in memory that is used again', async (t) => {
+  const writer = new FrameWriter();
+  for (const count of [1, 300, 5, 2500]) {
+    const records = Array.from({ length: count }, (_, index): JournalRecord => ({
+      type: RecordType.Data,
+      start: index,
+      count: 2,
+      bytes: seededBytes(`record ${index}`, 1024),
+    }));
+    const decoded: JournalRecord[] = [];
+    let frameNumber = 4;
+    for (const frame of writer.frames(records, 9, 4)) {
+      const { payload, ...found } = decodeFrame(frame, 0)!;
+      t.match(found, { fileId: 9, frameNumber, end: frame.length });
+      for (const record of decodeRecords(Buffer.from(payload))) decoded.push(record);
+      frameNumber += 1;
+    }
+    t.equal(decoded.length, count);
+    t.ok(decoded.every((record, index) => Buffer.compare(bytesOf(record), bytesOf(records[index]!)) === 0));
+  }
+  const huge = { type: RecordType.Data, start: 0, count: 4096, bytes: Buffer.alloc(2 ** 21) };
+  t.throws(() => [...writer.frames([huge], 9, 0)], /a journal record of/);
 });
 
 const ORIGIN = {
@@ -181,14 +223,16 @@ t.test('of another version, it is refused', async (t) => {
 t.test('written anew, it says the same', async (t) => {
   const { folder } = await journalOf(3);
   const journal = await Journal.open(folder, () => undefined);
-  await journal.compact([
-    { type: RecordType.Origin, origin: ORIGIN },
-    { type: RecordType.Write, start: 9, count: 1 },
-  ]);
+  await journal.compact(
+    checkpointOf([
+      { type: RecordType.Origin, origin: ORIGIN },
+      { type: RecordType.Write, start: 9, count: 1 },
+    ]),
+  );
   await journal.append([{ type: RecordType.Write, start: 10, count: 1 }]);
   t.strictSame(await writesIn(folder), [9, 10]);
   folder.faults.capacityBytes = 0;
-  await t.rejects(journal.compact([]), { code: 'ENOSPC' });
+  await t.rejects(journal.compact(checkpointOf([])), { code: 'ENOSPC' });
   folder.faults.capacityBytes = Number.POSITIVE_INFINITY;
   await journal.append([{ type: RecordType.Write, start: 11, count: 1 }]);
   t.strictSame(await writesIn(folder), [9, 10, 11], 'the old one goes on where there was no room');
