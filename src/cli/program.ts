@@ -1,10 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { commitCommand } from './commit.js';
+import { copyCommand } from './copy.js';
+import { downloadCommand } from './download.js';
 import { emulatorCommand } from './emulator.js';
 import { discardCommand, forksCommand } from './forks.js';
 import { infoCommand } from './info.js';
 import { serveCommand } from './serve.js';
+import { uploadCommand } from './upload.js';
 
 /**
  * The command line: one object per command. Building it loads commander and nothing else; what a command needs
@@ -21,6 +24,9 @@ export function createProgram(): Command {
     .addCommand(commitCommand())
     .addCommand(forksCommand())
     .addCommand(discardCommand())
+    .addCommand(downloadCommand())
+    .addCommand(uploadCommand())
+    .addCommand(copyCommand())
     .addCommand(emulatorCommand());
   throwRatherThanExit(program);
   return program;

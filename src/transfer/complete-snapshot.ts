@@ -1,0 +1,80 @@
+import { LIST_RESULTS_MIN } from '../ebs/constants.js';
+import { EbsErrorKind, isEbsError } from '../ebs/errors.js';
+import { SnapshotStatus, type SnapshotApi } from '../ebs/snapshot-api.js';
+import { assert } from '../util/assert.js';
+import type { Clock } from '../util/clock.js';
+import { callPending, SnapshotLostError, type StartedSnapshotOf } from '../writer/pending-snapshot.js';
+import { CommitError } from '../writer/staging-error.js';
+import { TransferStep, type OnProgress } from './transfer-progress.js';
+
+/** Completion is asynchronous; large snapshots take minutes. */
+const POLL_MS = 1000;
+/** The first times it is asked sooner: small snapshots are there at once. */
+const FIRST_POLL_MS = 50;
+const COMPLETE_MAX_MS = 6 * 3_600_000;
+/** [ebs: Reading] Up to 55 s were seen between `completed` and the first List that succeeds. */
+const READABLE_MAX_MS = 15 * 60_000;
+
+/** What completing takes. */
+export interface CompleteContext {
+  readonly api: SnapshotApi;
+  readonly clock: Clock;
+  readonly onProgress: OnProgress;
+}
+
+/**
+ * Completes a snapshot to which everything was put, and waits until it can be read. Can be done again.
+ *
+ * @throws {SnapshotLostError} when AWS does not accept it; {CommitError} when it takes too long; {EbsError}.
+ */
+export async function completeSnapshot(
+  pending: StartedSnapshotOf,
+  context: CompleteContext,
+  signal: AbortSignal,
+): Promise<void> {
+  const { snapshotId, completing } = pending;
+  assert(completing !== null, 'the count and the checksum are written down first');
+  const { blockCount: changedBlocksCount, checksum } = completing;
+  const { api, clock } = context;
+  // [ebs: CompleteSnapshot] Asking again is a way of asking how far it is.
+  await poll(TransferStep.Complete, COMPLETE_MAX_MS, pending, context, signal, async () => {
+    const status = await callPending(pending, clock, signal, () =>
+      api.completeSnapshot({ snapshotId, changedBlocksCount, checksum }, { signal }),
+    );
+    if (status === SnapshotStatus.Error)
+      throw new SnapshotLostError(`${snapshotId} ended in the state "error"`);
+    return status === SnapshotStatus.Completed;
+  });
+  // [ebs: Reading] `completed` is not yet readable.
+  await poll(TransferStep.Readable, READABLE_MAX_MS, pending, context, signal, async () => {
+    try {
+      await api.listSnapshotBlocks({ snapshotId, resultsMax: LIST_RESULTS_MIN }, { signal });
+      return true;
+    } catch (error) {
+      if (!isEbsError(error, EbsErrorKind.NotFound)) throw error;
+      return false;
+    }
+  });
+}
+
+async function poll(
+  step: TransferStep,
+  maxMs: number,
+  { snapshotId, completing }: StartedSnapshotOf,
+  { clock, onProgress }: CompleteContext,
+  signal: AbortSignal,
+  isDone: () => Promise<boolean>,
+): Promise<void> {
+  const count = completing?.blockCount ?? 0;
+  const endMs = clock.nowMs() + maxMs;
+  for (let pauseMs = FIRST_POLL_MS; ; pauseMs = Math.min(POLL_MS, pauseMs * 2)) {
+    onProgress({ step, snapshotId, doneCount: count, totalCount: count, movedCount: count });
+    if (await isDone()) return;
+    if (clock.nowMs() >= endMs) {
+      throw new CommitError(
+        `Cannot wait for ${snapshotId} any longer: everything is in it, and AWS has been at it for ${Math.round(maxMs / 60_000)} minutes. Run the same command again to wait on.`,
+      );
+    }
+    await clock.sleep(pauseMs, signal);
+  }
+}
