@@ -1,5 +1,6 @@
 import type { BlockDevice } from '../device/block-device.js';
 import type { ExportLease, ExportListing, ExportTable } from '../nbd/export-table.js';
+import type { ExportTraffic } from '../nbd/traffic.js';
 import { ExportRefusalKind, ExportRefusedError } from '../nbd/export-table.js';
 import { assert } from '../util/assert.js';
 
@@ -7,6 +8,8 @@ import { assert } from '../util/assert.js';
 export interface RegisteredExport {
   readonly name: string;
   readonly device: BlockDevice;
+  /** Where the requests of its clients are counted. Default: nobody sees them. */
+  readonly traffic?: ExportTraffic;
   /**
    * Called when a client begins or ends to use it, with the number of those that do.
    *
@@ -42,6 +45,11 @@ export class ExportRegistry implements ExportTable {
     return this.#leaseCount;
   }
 
+  /** Clients that use an export now. */
+  userCountOf(name: string): number {
+    return this.#userCounts.get(name) ?? 0;
+  }
+
   list(): readonly ExportListing[] {
     return [...this.#exports.values()].map(({ name, device }) => ({
       name,
@@ -60,6 +68,7 @@ export class ExportRegistry implements ExportTable {
     return Promise.resolve({
       name: found.name,
       device: found.device,
+      ...(found.traffic === undefined ? {} : { traffic: found.traffic }),
       release: (saidGoodbye = false) => {
         assert(!released, `the lease on "${found.name}" was released twice`);
         released = true;

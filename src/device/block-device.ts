@@ -80,6 +80,13 @@ export interface ExtentSource {
   ): readonly Extent[] | Promise<readonly Extent[]>;
 }
 
+/** How many blocks of a range a device has at hand. */
+export interface BlocksAtHand {
+  readonly hits: number;
+  /** Those that a read of the range would have to wait for. */
+  readonly missing: number;
+}
+
 /** Sizes that a client is told, in bytes. Requests that do not keep to them still get correct answers. */
 export interface BlockSizes {
   /** A power of two from 1 to 65,536. */
@@ -135,6 +142,8 @@ export interface BlockDevice extends Partial<ExtentSource> {
   zero?(offset: number, lengthBytes: number, options?: ZeroOptions): void | Promise<void>;
   /** Fetches a range ahead of reads to come. */
   cache?(offset: number, lengthBytes: number, options?: RequestOptions): void | Promise<void>;
+  /** Says what a read would find, for a trace; it changes nothing. Optional. */
+  blocksAtHand?(offset: number, lengthBytes: number): BlocksAtHand;
   /** Lets go of everything. Called once, when no request is under way. */
   close?(): void | Promise<void>;
 }

@@ -15,6 +15,8 @@ export interface ConnectionSetup {
   readonly limits: NbdLimits;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Gets a line for each request. Default: none are written. */
+  readonly trace?: Logger | undefined;
   readonly scratches: ScratchPool;
   readonly slabs: SlabPool;
   readonly payloads: PayloadPool;

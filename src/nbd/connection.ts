@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import { assert } from '../util/assert.js';
 import { messageOf } from '../util/errors.js';
 import type { Timer } from '../util/clock.js';
+import type { Logger } from '../util/logger.js';
 import { KIB } from '../util/units.js';
 import { ByteQueue } from './byte-queue.js';
 import { receiveFrom, type ByteReceiver } from './byte-source.js';
@@ -41,6 +42,9 @@ export class Connection {
   readonly #export: ExportHolder;
   #status: Status = Status.Open;
   #endReason = 'the client hung up';
+  /** Says of which export a line is, once that is known. */
+  #logger: Logger;
+  readonly #startMs: number;
   #isHeldBack = false;
   /** The client has hung up its side while the negotiation waited for an export. */
   #hasInputEnded = false;
@@ -51,6 +55,8 @@ export class Connection {
 
   constructor(setup: ConnectionSetup) {
     this.#setup = setup;
+    this.#logger = setup.logger;
+    this.#startMs = setup.clock.nowMs();
     this.#stream = setup.stream;
     // Each request that a device works on may listen to it; their number is bounded elsewhere.
     setMaxListeners(0, this.#abort.signal);
@@ -259,13 +265,17 @@ export class Connection {
 
   #transmit(lease: ExportLease, agreed: Agreement): void {
     this.#handshakeTimer.pause();
+    const { trace } = this.#setup;
     const logger = this.#setup.logger.child({ export: lease.name });
+    this.#logger = logger;
     logger.info('a client uses an export', { replies: agreed.replyStyle });
     this.#transmission = new Transmission({
       ...this.#setup,
       input: this.#input,
       stream: this.#stream,
       device: lease.device,
+      traffic: lease.traffic,
+      trace: trace?.child({ export: lease.name }),
       transmissionFlags: transmissionFlagsOf(lease.device, agreedFeaturesOf(agreed)),
       agreed,
       signal: this.#abort.signal,
@@ -315,9 +325,11 @@ export class Connection {
     this.#abort.abort(CLOSED);
     await this.#transmission?.settled();
     this.#attempt(() => this.#export.release(this.#transmission?.saidGoodbye ?? false));
-    this.#setup.logger.info('a client is gone', {
+    this.#logger.info('a client is gone', {
       reason: this.#endReason,
       requests: this.#transmission?.requestCount ?? 0,
+      ...this.#transmission?.bytes,
+      durationMs: Math.round(this.#setup.clock.nowMs() - this.#startMs),
     });
     this.#onClosed();
   }

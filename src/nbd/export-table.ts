@@ -1,5 +1,6 @@
 import type { BlockDevice } from '../device/block-device.js';
 import { SnapnbdError } from '../util/errors.js';
+import type { ExportTraffic } from './traffic.js';
 
 /** An export as LIST shows it. */
 export interface ExportListing {
@@ -14,6 +15,8 @@ export interface ExportLease {
   readonly name: string;
   /** Borrowed until {@link release}. */
   readonly device: BlockDevice;
+  /** Where the requests of its clients are counted. Default: nobody sees them. */
+  readonly traffic?: ExportTraffic;
   /**
    * Gives the device back. Called once.
    *

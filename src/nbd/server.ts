@@ -20,6 +20,8 @@ export interface NbdServerOptions {
   readonly exports: ExportTable;
   /** Default: nothing is logged. */
   readonly logger?: Logger;
+  /** Gets a line for each request. Default: none are written. */
+  readonly trace?: Logger | undefined;
   /** Default: the real time. */
   readonly clock?: Clock;
   /** Default: {@link DEFAULT_NBD_LIMITS}, for each that is left out. */
@@ -41,6 +43,7 @@ export const DEFAULT_DRAIN_TIMEOUT_MS = 10_000;
 export class NbdServer {
   readonly #exports: ExportTable;
   readonly #logger: Logger;
+  readonly #trace: Logger | undefined;
   readonly #clock: Clock;
   readonly #limits: NbdLimits;
   readonly #tls: ServerTls | undefined;
@@ -57,6 +60,7 @@ export class NbdServer {
   constructor(options: NbdServerOptions) {
     this.#exports = options.exports;
     this.#logger = options.logger ?? silentLogger;
+    this.#trace = options.trace;
     this.#clock = options.clock ?? systemClock;
     this.#limits = { ...DEFAULT_NBD_LIMITS, ...options.limits };
     this.#tls = options.tls === undefined ? undefined : new ServerTls(options.tls);
@@ -118,13 +122,15 @@ export class NbdServer {
     // [nbd-rule 38] Finds clients that are gone without a word.
     socket.setKeepAlive(true, this.#limits.keepAliveMs);
     this.#clientCount += 1;
-    const logger = this.#logger.child({ client: `${this.#clientCount}`, from: peerOf(socket) });
+    const client = `${this.#clientCount}`;
+    const logger = this.#logger.child({ client, from: peerOf(socket) });
     const connection = new Connection({
       stream: socket,
       exports: this.#exports,
       limits: this.#limits,
       clock: this.#clock,
       logger,
+      trace: this.#trace?.child({ client }),
       scratches: this.#scratches,
       slabs: this.#slabs,
       payloads: this.#payloads,

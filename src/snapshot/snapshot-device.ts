@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events';
 import {
   ReadIntoResult,
   type BlockDevice,
+  type BlocksAtHand,
   type Extent,
   type ExtentOptions,
   type ReadChunk,
@@ -235,6 +236,17 @@ export class SnapshotDevice implements BlockDevice {
     if (block === ZERO_BLOCK) return ReadIntoResult.Zeros;
     block.copy(target, targetStart, startInBlock, startInBlock + lengthBytes);
     return ReadIntoResult.Filled;
+  }
+
+  blocksAtHand(offset: number, lengthBytes: number): BlocksAtHand {
+    const endIndex = Math.ceil((offset + lengthBytes) / BLOCK_BYTES);
+    let [hits, missing] = [0, 0];
+    for (let blockIndex = Math.floor(offset / BLOCK_BYTES); blockIndex < endIndex; blockIndex += 1) {
+      const isHole = this.#tokens.stateOf(blockIndex) === BlockState.Unlisted;
+      if (isHole || this.#cache.has(blockIndex)) hits += 1;
+      else missing += 1;
+    }
+    return { hits, missing };
   }
 
   /** [nbd: NBD_CMD_BLOCK_STATUS / base:allocation] */

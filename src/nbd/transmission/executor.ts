@@ -7,10 +7,11 @@ import type {
 } from '../../device/block-device.js';
 import { ReadIntoResult } from '../../device/block-device.js';
 import { assert } from '../../util/assert.js';
+import { messageOf } from '../../util/errors.js';
 import { isPromiseLike } from '../../util/promise-like.js';
 import type { BlockStatusChunk } from '../codec/block-status-chunk.js';
 import type { RequestHeader } from '../codec/request-header.js';
-import { Command, CommandFlag } from '../transmission-constants.js';
+import { Command, CommandFlag, WireError } from '../transmission-constants.js';
 import { failureOf } from './error-map.js';
 import type { FailureLog } from './failure-log.js';
 import type { ReplyForm } from './reply-form.js';
@@ -30,6 +31,8 @@ export interface ExecutorSetup {
   /** Aborts when nobody is going to read what a CACHE fetches: no later than `signal`. */
   readonly prefetchSignal: () => AbortSignal;
   readonly failures: FailureLog;
+  /** Told of each failure, with its reason for people. */
+  readonly onFailure: (request: RequestHeader, reason: string) => void;
 }
 
 /** Carries out requests that were found valid, and answers them. */
@@ -59,33 +62,32 @@ export class Executor {
    * @param request filled again by the next one: what has to wait takes a copy.
    * @param payload of a WRITE.
    * @param contexts that a BLOCK_STATUS answers for, at least one then.
-   * @returns undefined when it was answered at once, else a promise that never rejects and resolves once it is.
+   * @returns the error that it was answered with, or none; a promise of that, which never rejects, where it has to wait.
    */
   execute(
     request: RequestHeader,
     payload: Buffer,
     contexts: readonly StatusContext[],
-  ): Promise<void> | undefined {
+  ): Promise<WireError> | WireError {
     try {
       // [nbd: NBD_CMD_READ and others] A length of 0 is nothing to do, and no reason to hang up. [nbd-rule 40]
       if (request.lengthBytes === 0 && request.type !== Command.Flush) {
         this.#answerEmpty(request);
-        return undefined;
+        return WireError.None;
       }
       if (request.type === Command.Read) return this.#read(request);
       if (request.type === Command.BlockStatus) return this.#status(request, contexts);
       return this.#change(request, payload);
     } catch (error) {
-      this.#fail(request, error);
-      return undefined;
+      return this.#fail(request, error);
     }
   }
 
-  #status(request: RequestHeader, contexts: readonly StatusContext[]): Promise<void> | undefined {
+  #status(request: RequestHeader, contexts: readonly StatusContext[]): Promise<WireError> | WireError {
     const answer = queryStatus(contexts, request, this.#setup.extentsMax, this.#signal);
     if (isPromiseLike(answer)) return this.#finish({ ...request }, answer, this.#replyStatus);
     this.#replyStatus(request, answer);
-    return undefined;
+    return WireError.None;
   }
 
   #answerEmpty(request: RequestHeader): void {
@@ -93,13 +95,13 @@ export class Executor {
     else this.#form.success(this.#writer, request);
   }
 
-  #read(request: RequestHeader): Promise<void> | undefined {
+  #read(request: RequestHeader): Promise<WireError> | WireError {
     const { offset, lengthBytes } = request;
-    if (lengthBytes <= COPIED_PAYLOAD_BYTES_MAX && this.#readAtOnce(request)) return undefined;
+    if (lengthBytes <= COPIED_PAYLOAD_BYTES_MAX && this.#readAtOnce(request)) return WireError.None;
     const result = this.#device.read(offset, lengthBytes, this.#options);
     if (isPromiseLike(result)) return this.#finish({ ...request }, result, this.#replyData);
     this.#replyData(request, result);
-    return undefined;
+    return WireError.None;
   }
 
   /** The quick way: header and data side by side, nothing allocated. */
@@ -121,11 +123,11 @@ export class Executor {
     return true;
   }
 
-  #change(request: RequestHeader, payload: Buffer): Promise<void> | undefined {
+  #change(request: RequestHeader, payload: Buffer): Promise<WireError> | WireError {
     const result = this.#call(request, payload);
     if (isPromiseLike(result)) return this.#finish({ ...request }, result, this.#replySuccess);
     this.#form.success(this.#writer, request);
-    return undefined;
+    return WireError.None;
   }
 
   /** Calls the method of the device for a command that returns no data. */
@@ -169,13 +171,15 @@ export class Executor {
     request: RequestHeader,
     result: PromiseLike<T>,
     reply: (request: RequestHeader, value: T) => void,
-  ): Promise<void> {
+  ): Promise<WireError> {
     try {
       const value = await result;
-      if (!this.#signal.aborted) reply(request, value);
+      if (this.#signal.aborted) return WireError.ESHUTDOWN;
+      reply(request, value);
+      return WireError.None;
     } catch (error) {
       // Nobody waits any more, and giving up is what the device was asked to do.
-      if (!this.#signal.aborted) this.#fail(request, error);
+      return this.#signal.aborted ? WireError.ESHUTDOWN : this.#fail(request, error);
     }
   }
 
@@ -198,10 +202,12 @@ export class Executor {
   };
 
   /** Logs the real error, then sends the poorer one. */
-  #fail(request: RequestHeader, thrown: unknown): void {
+  #fail(request: RequestHeader, thrown: unknown): WireError {
     const failure = failureOf(thrown, request);
+    if (failure.error !== WireError.ENOTSUP) this.#setup.onFailure(request, messageOf(thrown));
     this.#setup.failures.write(request, thrown, failure.error);
     this.#form.failure(this.#writer, request, failure);
+    return failure.error;
   }
 }
 

@@ -7,12 +7,14 @@ import type { ByteQueue } from '../byte-queue.js';
 import type { RequestHeader } from '../codec/request-header.js';
 import type { NbdLimits } from '../limits.js';
 import { ReplyStyle, type Agreement } from '../negotiation/agreement.js';
+import type { ExportTraffic } from '../traffic.js';
 import { WireError } from '../transmission-constants.js';
 import { extendedForm, structuredForm } from './chunked-form.js';
 import { Executor } from './executor.js';
 import { FailureLog } from './failure-log.js';
 import { InFlight } from './in-flight.js';
 import type { PayloadPool } from './payload-pool.js';
+import { RequestAccount } from './request-account.js';
 import type { ReplyForm } from './reply-form.js';
 import { ReplyWriter } from './reply-writer.js';
 import { IntakeStep, RequestIntake } from './request-intake.js';
@@ -36,6 +38,10 @@ export interface TransmissionSetup {
   readonly signal: AbortSignal;
   readonly logger: Logger;
   readonly clock: Clock;
+  /** Where requests of all clients of the export are counted. Default: nobody sees it. */
+  readonly traffic?: ExportTraffic | undefined;
+  /** Gets a line for each request. Default: none are written. */
+  readonly trace?: Logger | undefined;
   /** There is room for requests again after {@link Transmission.isBlocked}. */
   readonly onRoom: () => void;
   /** Everything that was asked has been answered and sent, and nothing more will be. */
@@ -51,6 +57,7 @@ export class Transmission {
   readonly #writer: ReplyWriter;
   readonly #form: ReplyForm;
   readonly #executor: Executor;
+  readonly #account: RequestAccount;
   readonly #rules: RequestRules;
   readonly #contexts: readonly StatusContext[];
   /** Ends what CACHE has begun; there from the first one on, since few clients ever send one. */
@@ -71,6 +78,7 @@ export class Transmission {
     const isExtended = agreed.replyStyle === ReplyStyle.Extended;
     this.#setup = setup;
     this.#form = FORMS[agreed.replyStyle];
+    this.#account = new RequestAccount(setup);
     this.#contexts = statusContextsOf(device, agreed);
     this.#inFlight = new InFlight(limits, this.#contexts.length);
     this.#writer = new ReplyWriter(setup.stream, setup.slabs, () => this.#afterSending());
@@ -82,6 +90,7 @@ export class Transmission {
       signal,
       prefetchSignal: () => this.#prefetchSignal(),
       failures: new FailureLog(setup.logger, setup.clock),
+      onFailure: (request, reason) => this.#account.failed(request, reason),
     });
     this.#rules = {
       sizeBytes: device.sizeBytes,
@@ -125,6 +134,12 @@ export class Transmission {
   /** Requests received so far. */
   get requestCount(): number {
     return this.#intake.requestCount;
+  }
+
+  /** Bytes that the client was given, and that it has written. */
+  get bytes(): { readonly readBytes: number; readonly writtenBytes: number } {
+    const { readBytes, writtenBytes } = this.#account;
+    return { readBytes, writtenBytes };
   }
 
   /** The client has sent NBD_CMD_DISC. */
@@ -197,8 +212,9 @@ export class Transmission {
   }
 
   #execute(header: RequestHeader, payload: Buffer): void {
-    const pending = this.#executor.execute(header, payload, this.#contexts);
-    this.#track(header, pending, payload);
+    this.#account.begin(header);
+    const outcome = this.#executor.execute(header, payload, this.#contexts);
+    this.#track(header, outcome, payload);
   }
 
   /** A BLOCK_STATUS whose payload says for which contexts. [nbd: NBD_FLAG_BLOCK_STATUS_PAYLOAD; nbd-rule 18] */
@@ -209,25 +225,30 @@ export class Transmission {
       this.#refuse(header, error);
       return;
     }
-    const pending = this.#executor.execute(narrowed.request, payload, narrowed.contexts);
-    this.#track(header, pending, payload);
+    this.#account.begin(narrowed.request);
+    const outcome = this.#executor.execute(narrowed.request, payload, narrowed.contexts);
+    this.#track(header, outcome, payload);
   }
 
   #refuse(header: RequestHeader, error: WireError): void {
+    this.#account.refused(header, error);
     this.#form.failure(this.#writer, header, { error, message: REFUSAL_MESSAGES[error] ?? '' });
   }
 
   /** Counts a request that was not answered at once until it is; its payload is free then. */
-  #track(header: RequestHeader, pending: Promise<void> | undefined, payload: Buffer): void {
+  #track(header: RequestHeader, outcome: Promise<WireError> | WireError, payload: Buffer): void {
     const { payloads } = this.#setup;
-    if (pending === undefined) {
+    if (typeof outcome === 'number') {
+      this.#account.answered(header, outcome);
       payloads.give(payload);
       return;
     }
     if (payload.length > 0 && this.#reader.isPayloadView) this.#hasLentInput = true;
     const release = this.#inFlight.add(header);
-    void pending.then(() => {
+    const answered = this.#account.waits(header);
+    void outcome.then((error) => {
       release();
+      answered(error);
       payloads.give(payload);
       this.#scheduleFlush();
     });

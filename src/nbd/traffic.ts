@@ -1,0 +1,54 @@
+import { LatencyHistogram } from '../util/latency-histogram.js';
+import { Command } from './transmission-constants.js';
+
+/** The requests of one command since the start. */
+export class CommandTraffic {
+  /** Those that were answered, whether with success or with an error. */
+  requests = 0;
+  /** What those that succeeded were about, in bytes. */
+  bytes = 0;
+  failures = 0;
+  /** From when the device was asked until it answered. */
+  readonly latency = new LatencyHistogram();
+}
+
+/** A request that the device has not answered yet. */
+export interface WaitingRequest {
+  readonly type: number;
+  readonly offset: number;
+  readonly lengthBytes: number;
+  /** By the clock of the server. */
+  readonly startMs: number;
+}
+
+/** A request that was answered with an error by the device. */
+export interface FailedRequest {
+  readonly type: number;
+  readonly offset: number;
+  readonly lengthBytes: number;
+  /** For people. */
+  readonly reason: string;
+  /** By the clock of the server. */
+  readonly atMs: number;
+}
+
+/** Commands that the protocol knows. */
+const COMMAND_COUNT = Command.Resize + 1;
+
+/** What all clients of an export have asked for: plain numbers, bumped in place. */
+export class ExportTraffic {
+  /** By number of the command. */
+  readonly commands: readonly CommandTraffic[] = Array.from(
+    { length: COMMAND_COUNT },
+    () => new CommandTraffic(),
+  );
+  /** Requests of commands that do not exist, all of which are refused. */
+  readonly unknown = new CommandTraffic();
+  /** The one that the device had first is at the front. */
+  readonly waiting = new Set<WaitingRequest>();
+  lastFailure: FailedRequest | undefined;
+
+  of(type: number): CommandTraffic {
+    return this.commands[type] ?? this.unknown;
+  }
+}
