@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { onAbort } from '../util/abort-callbacks.js';
 
 /**
@@ -16,6 +17,8 @@ export async function handleAtOnce<T>(
 ): Promise<void> {
   signal.throwIfAborted();
   const stop = new AbortController();
+  // Each item may listen, in more than one place.
+  setMaxListeners(0, stop.signal);
   const leave = onAbort(signal, () => stop.abort(signal.reason));
   let underWay = 0;
   let wake = (): void => undefined;

@@ -76,7 +76,6 @@ export async function download(options: DownloadOptions, signal: AbortSignal): P
   try {
     await handleAtOnce(blocks, inFlightMax + BESIDE_FETCHES, signal, bring);
   } finally {
-    await journal.flush();
     await gaps?.close();
   }
   report(TransferStep.Finish);

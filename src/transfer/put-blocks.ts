@@ -43,11 +43,7 @@ export async function putBlocksOf<Item extends SupplyItem>(
   run.report();
   // A block that is compared with the parent's takes a fetch as well.
   const atOnceMax = inFlightMax * (parent === undefined && !supply.isImmutable ? 1 : 2) + BESIDE_PUTS;
-  try {
-    await handleAtOnce(blocks, atOnceMax, signal, (block, stop) => run.settle(block, stop));
-  } finally {
-    await journal.flush();
-  }
+  await handleAtOnce(blocks, atOnceMax, signal, (block, stop) => run.settle(block, stop));
   return completingOf(journal);
 }
 

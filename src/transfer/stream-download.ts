@@ -1,4 +1,4 @@
-import { once } from 'node:events';
+import { once, setMaxListeners } from 'node:events';
 import type { Writable } from 'node:stream';
 import { ZERO_BLOCK_CHECKSUM } from '../ebs/checksum.js';
 import { BLOCK_BYTES } from '../ebs/constants.js';
@@ -36,6 +36,8 @@ export async function streamDownload(
   const counts: TransferCounts = { movedCount: 0, keptCount: 0, skippedCount: 0 };
   const stop = new AbortController();
   const either = AbortSignal.any([signal, stop.signal]);
+  // Each fetch may listen, in more than one place.
+  setMaxListeners(0, either);
   const output = new OrderedOutput(stream, name, either);
   const fetching: { readonly block: ListedBlock; readonly received: Promise<ReceivedBlock> }[] = [];
   let nextBlock = 0;

@@ -53,22 +53,20 @@ export async function openTransferFolder(
     await lock.release();
     throw error;
   }
-  return {
-    path,
-    journal,
-    done: async () => {
-      await journal.remove();
-      await lock.release();
-      // Somebody may be taking the lock, who is left with the folder.
-      await rmdir(path).catch((error: unknown) => {
-        if (systemCodeOf(error) !== 'ENOTEMPTY') throw error;
-      });
-    },
-    leave: async () => {
-      await journal.close();
-      await lock.release();
-    },
+  const done = async (): Promise<void> => {
+    await journal.remove();
+    await lock.release();
+    // Somebody may be taking the lock, who is left with the folder.
+    await rmdir(path).catch((error: unknown) => {
+      if (systemCodeOf(error) !== 'ENOTEMPTY') throw error;
+    });
   };
+  const leave = async (): Promise<void> => {
+    await journal.close();
+    await lock.release();
+  };
+  // Without a state there is nothing to go on from.
+  return { path, journal, done, leave: () => (journal.state === undefined ? done() : leave()) };
 }
 
 /** With those above it. Not by `recursive`, which never ends where none can be made, as in /proc. */
