@@ -1,6 +1,7 @@
 import { mkdirSync, statSync } from 'node:fs';
 import type { Ec2Api } from '../ec2/ec2-api.js';
 import type { SnapshotApi } from '../ebs/snapshot-api.js';
+import { CallFigures, withCallFigures } from '../ebs/call-figures.js';
 import { CostMeter, formatUsd, withCost, type ApiUsage } from '../ebs/cost.js';
 import { withFlowControl } from '../ebs/flow-control.js';
 import { withRetry } from '../ebs/retry.js';
@@ -22,6 +23,10 @@ export interface ApiConnection {
   readonly putLimiter: Limiter;
   /** What was used so far. */
   readonly usage: () => ApiUsage;
+  /** What became of its calls. */
+  readonly figures: CallFigures;
+  /** Counts what they cost. */
+  readonly meter: CostMeter;
   /**
    * Opens EC2 in the same region and with the same credentials, where somebody needs it; whoever opens it closes it.
    *
@@ -80,7 +85,9 @@ export async function connectApi(
     onRefusal: (maxUsd) =>
       logger.error('calls that cost more are refused from now on', { maxCost: formatUsd(maxUsd) }),
   });
-  const paced = withFlowControl(withCost(withVerification(client), meter), {
+  const figures = new CallFigures(clock);
+  const counted = withCallFigures(withCost(withVerification(client), meter), figures);
+  const paced = withFlowControl(counted, {
     gets: { limiter, perSecond: settings.getsPerSecond },
     puts: { limiter: putLimiter },
     clock,
@@ -88,9 +95,12 @@ export async function connectApi(
   const api = withRetry(paced, retryTotalMs === undefined ? {} : { retryTotalMs }, {
     logger,
     clock,
+    observer: figures,
   });
   return {
     api,
+    figures,
+    meter,
     limiter,
     putLimiter,
     usage: () => meter.usage,

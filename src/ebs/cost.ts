@@ -66,6 +66,16 @@ export class CostMeter {
     this.#onRefusal = onRefusal;
   }
 
+  /** US dollars that calls may cost; undefined: any number of them. */
+  get maxUsd(): number | undefined {
+    return this.#maxUsd === Number.POSITIVE_INFINITY ? undefined : this.#maxUsd;
+  }
+
+  /** Whether a call was refused for its cost. */
+  get hasRefused(): boolean {
+    return this.#hasRefused;
+  }
+
   get usage(): ApiUsage {
     return {
       calls: { ...this.#calls },

@@ -26,6 +26,9 @@ import type {
 export interface RetryObserver {
   succeeded?(operation: EbsOperation): void;
   failed?(operation: EbsOperation, error: EbsError): void;
+  /** A call waits for another try. Each call of this is followed by one of `waited`. */
+  waits?(error: EbsError): void;
+  waited?(error: EbsError): void;
 }
 
 /** What retrying needs from outside. */
@@ -171,10 +174,12 @@ class RetryingSnapshotApi implements SnapshotApi {
 
     const episodes = error.throttled ? this.#throttling : this.#failing;
     episodes.waits(error);
+    this.#observer.waits?.(error);
     try {
       await this.#clock.sleep(delayMs, signal);
     } finally {
       episodes.waited();
+      this.#observer.waited?.(error);
     }
   }
 

@@ -73,6 +73,7 @@ export class Fork {
   readonly #background: BackgroundPuts;
   readonly #stop = new AbortController();
   #commit: Promise<unknown> | undefined;
+  #progress: CommitProgress | undefined;
 
   private constructor(options: ForkOptions, store: ForkStore, base: BlockDevice) {
     this.#options = options;
@@ -120,6 +121,11 @@ export class Fork {
     }
   }
 
+  /** How far the commit has come that goes on; undefined when none does. */
+  get progress(): CommitProgress | undefined {
+    return this.#progress;
+  }
+
   /** True while a commit goes on, or has to be finished. */
   get isCommitting(): boolean {
     return this.store.state.frozen !== undefined;
@@ -144,6 +150,7 @@ export class Fork {
       accepted.resolve?.(snapshotId);
     }).finally(() => {
       this.#commit = undefined;
+      this.#progress = undefined;
     });
     this.#commit = run;
     if (request.noWait !== true) return run;
@@ -185,7 +192,11 @@ export class Fork {
         }
         await this.device.freeze(this.#wishesOf(request), atLastFlush);
       }
-      const context = { ...this.#context, onProgress: request.onProgress ?? ((): void => undefined) };
+      const onProgress = (progress: CommitProgress): void => {
+        this.#progress = progress;
+        request.onProgress?.(progress);
+      };
+      const context = { ...this.#context, onProgress };
       const snapshotId = await commitFrozen(context, this.#stop.signal, (id) => isAccepted(id, wasResumed));
       return { snapshotId, isNew: true, wasResumed };
     } finally {
