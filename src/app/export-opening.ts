@@ -23,6 +23,8 @@ export interface OpeningContext {
   readonly disk?: DiskStore | undefined;
   /** Default: true. */
   readonly readsAhead?: boolean | undefined;
+  /** See `compareSnapshot`. Default: false. */
+  readonly hasOneBitmap?: boolean | undefined;
   readonly logger: Logger;
   readonly clock: Clock;
   readonly signal: AbortSignal | undefined;
@@ -86,10 +88,28 @@ async function openDevice(
   snapshots: OpenSnapshots,
 ): Promise<BlockDevice> {
   if (source.kind === 'memory') return new MemoryDevice(source.sizeBytes);
-  const { snapshotId } = source;
+  const { snapshotId, since } = source;
   const opening = snapshots.get(snapshotId) ?? openSnapshot(snapshotId, context);
   snapshots.set(snapshotId, opening);
-  return opening;
+  const device = await opening;
+  if (since === undefined) return device;
+  const { connection, hasOneBitmap = false, logger, clock, signal } = context;
+  assert(connection !== undefined, 'snapshots are compared through a connection to EBS');
+  try {
+    const { compareSnapshot } = await import('../snapshot/changed/compared-snapshot.js');
+    return await compareSnapshot(device, {
+      api: connection.api,
+      snapshotId,
+      since,
+      hasOneBitmap,
+      logger,
+      clock,
+      ...(signal === undefined ? {} : { signal }),
+    });
+  } catch (error) {
+    device.close();
+    throw error;
+  }
 }
 
 function openSnapshot(snapshotId: string, context: OpeningContext): Promise<SnapshotDevice> {

@@ -4,9 +4,15 @@ import { GIB, parseSizeBytes } from '../util/units.js';
 
 /** Where the bytes of an export come from. */
 export type ExportSource =
-  | { readonly kind: 'snapshot'; readonly snapshotId: string }
-  | { readonly kind: 'memory'; readonly sizeBytes: number }
-  | ForkSource;
+  SnapshotSource | { readonly kind: 'memory'; readonly sizeBytes: number } | ForkSource;
+
+/** A disk that cannot be written. */
+export interface SnapshotSource {
+  readonly kind: 'snapshot';
+  readonly snapshotId: string;
+  /** Snapshots of its lineage: clients are told what has changed since each of them. Default: none. */
+  readonly since?: readonly string[];
+}
 
 /** A disk that can be written, staged under the name of the export. */
 export type ForkSource =
@@ -30,15 +36,26 @@ const SECTOR_BYTES = 512;
 const MEMORY_BYTES_MAX = 2 ** 46;
 
 /** What may stand after `NAME=`. */
-const SOURCES = 'snap-ID, fork:snap-ID, blank:SIZE or memory:SIZE';
+const SOURCES = 'snap-ID, snap-ID,since=snap-ID, fork:snap-ID, blank:SIZE or memory:SIZE';
+
+/** Each costs two List calls when the export is opened. */
+const SINCE_MAX = 100;
+
+/** A snapshot without a name, and something that is asked for with it. */
+const SNAPSHOT_WITH_OPTIONS = /^snap-[0-9a-f]+,/;
 
 /**
- * Reads one EXPORT argument: `snap-...`, `NAME=snap-...`, `NAME=fork:snap-...`, `NAME=blank:SIZE` or `NAME=memory:SIZE`.
+ * Reads one EXPORT argument: `snap-...`, `NAME=snap-...`, `NAME=fork:snap-...`, `NAME=blank:SIZE` or `NAME=memory:SIZE`. A
+ * snapshot may be followed by `,since=snap-...`, several times.
  *
  * @throws {UsageError} with what is wrong and what is expected.
  */
 export function parseExportSpec(text: string): ExportSpec {
   const separator = text.indexOf('=');
+  if (SNAPSHOT_WITH_OPTIONS.test(text)) {
+    const source = parseSnapshot(text, text);
+    return { name: source.snapshotId, source };
+  }
   if (separator < 0) {
     if (!text.startsWith('snap-')) {
       throw new UsageError(
@@ -83,7 +100,7 @@ export function checkSnapshotId(text: string): string {
 }
 
 function parseSource(source: string, text: string): ExportSource {
-  if (source.startsWith('snap-')) return { kind: 'snapshot', snapshotId: checkSnapshotId(source) };
+  if (source.startsWith('snap-')) return parseSnapshot(source, text);
   if (source.startsWith('memory:')) {
     const sizeBytes = parseSizeBytes(source.slice('memory:'.length));
     if (sizeBytes < SECTOR_BYTES || sizeBytes % SECTOR_BYTES !== 0 || sizeBytes > MEMORY_BYTES_MAX) {
@@ -106,6 +123,32 @@ function parseSource(source: string, text: string): ExportSource {
     return { kind: 'blank', sizeBytes };
   }
   throw new UsageError(`Cannot serve "${text}": the source after NAME= is ${SOURCES}.`);
+}
+
+function parseSnapshot(source: string, text: string): SnapshotSource {
+  const [id = '', ...options] = source.split(',');
+  const snapshotId = checkSnapshotId(id);
+  if (options.length === 0) return { kind: 'snapshot', snapshotId };
+  const since = options.map((option) => {
+    if (!option.startsWith('since=')) {
+      throw new UsageError(
+        `Cannot serve "${text}": "${option}" is not an option of a snapshot; write since=snap-ID, once or more.`,
+      );
+    }
+    return checkSnapshotId(option.slice('since='.length));
+  });
+  if (since.includes(snapshotId)) {
+    throw new UsageError(`Cannot serve "${text}": nothing changes in ${snapshotId} since itself.`);
+  }
+  if (new Set(since).size < since.length) {
+    throw new UsageError(`Cannot serve "${text}": one snapshot stands twice after since=.`);
+  }
+  if (since.length > SINCE_MAX) {
+    throw new UsageError(
+      `Cannot serve "${snapshotId}" with ${since.length} times since=: at most ${SINCE_MAX}.`,
+    );
+  }
+  return { kind: 'snapshot', snapshotId, since };
 }
 
 function checkName(name: string, text: string): void {

@@ -1,6 +1,7 @@
 import { NbdServer } from '../nbd/server.js';
 import type { ApiUsage } from '../ebs/cost.js';
 import { BlockCache } from '../snapshot/block-cache.js';
+import { ComparedSnapshot } from '../snapshot/changed/compared-snapshot.js';
 import { SnapshotDevice } from '../snapshot/snapshot-device.js';
 import { systemClock, type Clock } from '../util/clock.js';
 import { silentLogger, type Logger } from '../util/logger.js';
@@ -77,6 +78,7 @@ export async function startServer(
       cache,
       disk,
       readsAhead: settings.readsAhead,
+      hasOneBitmap: settings.hasOneBitmap,
       logger,
       clock,
       signal,
@@ -104,7 +106,10 @@ export async function startServer(
         return Promise.resolve();
       });
       const devices = new Set(
-        exports.flatMap(({ device }) => (device instanceof SnapshotDevice ? [device] : [])),
+        exports.flatMap(({ device }) => {
+          const snapshot = device instanceof ComparedSnapshot ? device.snapshot : device;
+          return snapshot instanceof SnapshotDevice ? [snapshot] : [];
+        }),
       );
       const { blocksMax } = disk.cache;
       void hydrateAll({ devices: [...devices], blocksMax, logger, clock, signal: ending.signal });

@@ -9,6 +9,7 @@ import { addListenOptions, listenSettingsOf } from './listen-options.js';
 
 interface ServeOptions extends ApiOptions, ListenCliOptions, ForkServeOptions, CacheOptions {
   readonly logFormat: 'text' | 'json';
+  readonly oneBitmap?: true;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
 }
 
@@ -18,7 +19,12 @@ export function serveCommand(): Command {
     .description('serve snapshots as network block devices')
     .argument(
       '<EXPORT...>',
-      'snap-ID, NAME=snap-ID, NAME=fork:snap-ID, NAME=blank:SIZE, or NAME=memory:SIZE; the first is also the default export',
+      'snap-ID, NAME=snap-ID, NAME=fork:snap-ID, NAME=blank:SIZE, or NAME=memory:SIZE; the first is also the default export. ' +
+        'After a snapshot ",since=snap-ID" lets clients ask what has changed since that one; repeatable',
+    )
+    .option(
+      '--one-bitmap',
+      'offer a dirty bitmap for the first since= alone, for clients such as oVirt that take none of several',
     );
   return addApiOptions(addForkServeOptions(addListenOptions(addCacheOptions(command))))
     .addOption(
@@ -39,6 +45,7 @@ When it is ready it prints one NBD URI a line for each export and address. SIGHU
 Examples:
   snapnbd serve snap-0123456789abcdef0
   snapnbd serve root=snap-0123456789abcdef0 --listen unix:/run/snapnbd.sock
+  snapnbd serve today=snap-0123456789abcdef1,since=snap-0123456789abcdef0    (see docs/BACKUP.md)
   snapnbd serve scratch=memory:1GiB --listen 127.0.0.1:0
   snapnbd serve root=fork:snap-0123456789abcdef0    (writable; then "snapnbd commit root")
   snapnbd serve snap-0123456789abcdef0 --listen 0.0.0.0:10809 --tls require --tls-psk keys.psk`;
@@ -58,6 +65,7 @@ async function run(exportTexts: readonly string[], options: ServeOptions): Promi
   await serveUntilStopped({
     settings: {
       exports: parseExportSpecs(exportTexts),
+      hasOneBitmap: options.oneBitmap === true,
       listen: {
         ...listenSettingsOf(options),
         addresses: addressTexts.map((text) => parseListenAddress(text)),

@@ -50,8 +50,8 @@ export function snapshotBlocksOf(api: SnapshotApi, snapshotId: string): PageSour
 export class PageLister<Block extends { readonly blockIndex: number } = ListedBlock> {
   readonly #source: PageSource<Block>;
   #volumeSizeGib: number | undefined;
-  /** Where a listing broke off after pages that were empty. */
-  #interrupted: { readonly startIndex: number; readonly pageToken: string } | undefined;
+  /** Where a listing was left after pages that were empty. */
+  #paused: { readonly startIndex: number; readonly pageToken: string } | undefined;
 
   constructor(source: PageSource<Block>) {
     this.#source = source;
@@ -70,10 +70,26 @@ export class PageLister<Block extends { readonly blockIndex: number } = ListedBl
    */
   async list(startIndex: number, resultsMax: number, options: CallOptions): Promise<ListedRange<Block>> {
     const { emptyPagesMax } = this.#source;
-    let pageToken = this.#interrupted?.startIndex === startIndex ? this.#interrupted.pageToken : undefined;
-    this.#interrupted = undefined;
+    const range = await this.listPart(startIndex, resultsMax, emptyPagesMax, options);
+    if (range === undefined) throw this.#violation(`${emptyPagesMax} empty pages came in a row`);
+    return range;
+  }
+
+  /**
+   * As {@link list}, but of at most so many pages.
+   *
+   * @returns undefined when they were all empty: the same listing, asked for again, goes on after them.
+   */
+  async listPart(
+    startIndex: number,
+    resultsMax: number,
+    pagesMax: number,
+    options: CallOptions,
+  ): Promise<ListedRange<Block> | undefined> {
+    let pageToken = this.#paused?.startIndex === startIndex ? this.#paused.pageToken : undefined;
+    this.#paused = undefined;
     let restartCount = 0;
-    for (let pageCount = 0; pageCount < emptyPagesMax; pageCount += 1) {
+    for (let pageCount = 0; pageCount < pagesMax; pageCount += 1) {
       const start = pageToken === undefined ? { startingBlockIndex: startIndex } : { pageToken };
       let page: ListedPage<Block>;
       try {
@@ -82,7 +98,7 @@ export class PageLister<Block extends { readonly blockIndex: number } = ListedBl
         // [ebs: ListSnapshotBlocks] A page token lives for 60 minutes: begin again where it led from.
         const tokenIsOld = pageToken !== undefined && isEbsError(error, EbsErrorKind.InvalidPageToken);
         if (!tokenIsOld || restartCount === PAGE_TOKEN_RESTARTS_MAX) {
-          if (pageToken !== undefined && !tokenIsOld) this.#interrupted = { startIndex, pageToken };
+          if (pageToken !== undefined && !tokenIsOld) this.#paused = { startIndex, pageToken };
           throw error;
         }
         restartCount += 1;
@@ -94,7 +110,8 @@ export class PageLister<Block extends { readonly blockIndex: number } = ListedBl
       if (page.blocks.length > 0 || page.nextToken === undefined) return range;
       pageToken = page.nextToken;
     }
-    throw this.#violation(`${emptyPagesMax} empty pages came in a row`);
+    if (pageToken !== undefined) this.#paused = { startIndex, pageToken };
+    return undefined;
   }
 
   #rangeOf(startIndex: number, page: ListedPage<Block>): ListedRange<Block> {

@@ -14,8 +14,8 @@ export interface FlaggedRun {
 export interface RunSource {
   /** The run that begins with a block, as far as it is known; undefined when nothing is known of the block. */
   runAt(blockIndex: number): FlaggedRun | undefined;
-  /** The same, after finding it out. @throws {EbsError} when that fails. */
-  learn(blockIndex: number): Promise<FlaggedRun>;
+  /** The same, after finding it out. @throws {EbsError} when that fails; the signal's reason when it aborts first. */
+  learn(blockIndex: number, signal: AbortSignal | undefined): Promise<FlaggedRun>;
 }
 
 /** What a question may cost. */
@@ -51,7 +51,7 @@ export class RunExtents implements ExtentSource {
   async #describeWithLookups(answer: RunList, signal: AbortSignal | undefined): Promise<readonly Extent[]> {
     for (let lookupCount = 0; lookupCount < this.#lookupsMax && !answer.isComplete; lookupCount += 1) {
       try {
-        answer.add(await this.#source.learn(answer.nextBlockIndex));
+        answer.add(await this.#source.learn(answer.nextBlockIndex, signal));
       } catch (error) {
         // What is known is a good answer; the question about the rest will come, and fail by itself.
         if (answer.build().length > 0) break;
