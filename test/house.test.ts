@@ -17,9 +17,22 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   snapshot: ['ebs', 'device', 'util'],
   writer: ['ebs', 'device', 'util'],
   transfer: ['writer', 'snapshot', 'ebs', 'device', 'util'],
+  files: ['device', 'util'],
   picture: ['util'],
   emulator: ['ebs/constants.ts', 'ebs/checksum.ts', 'util'],
-  app: ['picture', 'transfer', 'ec2', 'emulator', 'writer', 'snapshot', 'nbd', 'ebs', 'device', 'util'],
+  app: [
+    'files',
+    'picture',
+    'transfer',
+    'ec2',
+    'emulator',
+    'writer',
+    'snapshot',
+    'nbd',
+    'ebs',
+    'device',
+    'util',
+  ],
   cli: ['app', 'emulator', 'util'],
 };
 
