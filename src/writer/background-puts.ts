@@ -1,6 +1,7 @@
+import { BLOCK_BYTES } from '../ebs/constants.js';
 import type { Clock, Timer } from '../util/clock.js';
 import { messageOf } from '../util/errors.js';
-import { isZeroBlock, joinBlock, putBlocks, type PutContext } from './block-putter.js';
+import { isZeroBlock, putBlocks, type PutContext } from './block-putter.js';
 import { costsNothing, dueBlocks } from './due-blocks.js';
 import type { CommitWishes } from './fork-facts.js';
 import type { BlockObserver, ForkDevice } from './fork-device.js';
@@ -163,7 +164,7 @@ export class BackgroundPuts implements BlockObserver {
     const pending = await ensureStarted(layer, wishes, this.#context, signal);
     const due = { base, encrypted: pending.encrypted };
     const task = {
-      read: (block: number) => device.readBlock(block, () => this.#unchanged.add(block)),
+      read: (block: number, room: Buffer) => device.readBlock(block, room, () => this.#unchanged.add(block)),
       // It is owed, as it was announced; that nothing of it is there was known before.
       costsNothing: () => Promise.resolve(false),
       done: (block: number, digest: Buffer) => {
@@ -191,7 +192,8 @@ export class BackgroundPuts implements BlockObserver {
   async #isZeroForNothing(block: number, due: Parameters<typeof costsNothing>[2]): Promise<boolean> {
     const { store, device } = this.#context;
     if (!(await costsNothing(block, store.state.active, due))) return false;
-    return isZeroBlock(joinBlock(await device.readBlock(block, () => undefined)));
+    const room = Buffer.allocUnsafeSlow(BLOCK_BYTES);
+    return !(await device.readBlock(block, room, () => undefined)) || isZeroBlock(room);
   }
 }
 

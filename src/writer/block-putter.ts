@@ -1,5 +1,4 @@
 import { setMaxListeners } from 'node:events';
-import type { ReadResult } from '../device/block-device.js';
 import { blockChecksum, ZERO_BLOCK_CHECKSUM } from '../ebs/checksum.js';
 import { BLOCK_BYTES } from '../ebs/constants.js';
 import type { Clock } from '../util/clock.js';
@@ -23,8 +22,8 @@ export interface PutContext {
 
 /** What to do for one put. */
 export interface PutTask {
-  /** The block's bytes, all of them. */
-  read(block: number): Promise<ReadResult>;
+  /** Reads all of the block into `room`; false where it is zeros as a whole, and `room` was left alone. */
+  read(block: number, room: Buffer): Promise<boolean>;
   /** Asked for a block of zeros. */
   costsNothing(block: number): Promise<boolean>;
   /** The block was put; `digest` is its SHA-256. */
@@ -50,11 +49,14 @@ export async function putBlocks(
   setMaxListeners(0, stop);
   let putCount = 0;
   const work = async (): Promise<void> => {
+    // Used again for each block: memory that is fresh each time keeps the garbage collector busier than all the rest.
+    let room: Buffer | undefined;
     for (;;) {
       stop.throwIfAborted();
       const next = await blocks.next();
       if (next.done === true) return;
-      if (await putBlock(next.value, pending, task, context, stop)) putCount += 1;
+      room ??= Buffer.allocUnsafeSlow(BLOCK_BYTES);
+      if (await putBlock(next.value, room, pending, task, context, stop)) putCount += 1;
     }
   };
   const workers = Array.from({ length: context.inFlightMax }, () =>
@@ -70,12 +72,13 @@ export async function putBlocks(
 
 async function putBlock(
   block: number,
+  room: Buffer,
   pending: StartedSnapshotOf,
   task: PutTask,
   { api, clock, pacer, limiter }: PutContext,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const bytes = joinBlock(await task.read(block));
+  const bytes = (await task.read(block, room)) ? room : ZERO_BLOCK;
   const isZeros = isZeroBlock(bytes);
   if (isZeros && (await task.costsNothing(block))) return false;
   const checksum = isZeros ? ZERO_BLOCK_CHECKSUM : await blockChecksum(bytes);
@@ -93,25 +96,4 @@ async function putBlock(
 /** True when all bytes of a block are zeros. */
 export function isZeroBlock(bytes: Buffer): boolean {
   return bytes.equals(ZERO_BLOCK);
-}
-
-/** The pieces of a block as one, which nobody may change. */
-export function joinBlock(result: ReadResult): Buffer {
-  const [only] = result;
-  if (result.length === 1 && only !== undefined) {
-    if ('zeroBytes' in only) return ZERO_BLOCK;
-    return Buffer.from(only.buffer, only.byteOffset, only.byteLength);
-  }
-  const bytes = Buffer.allocUnsafe(BLOCK_BYTES);
-  let at = 0;
-  for (const chunk of result) {
-    if ('zeroBytes' in chunk) {
-      bytes.fill(0, at, at + chunk.zeroBytes);
-      at += chunk.zeroBytes;
-    } else {
-      bytes.set(chunk, at);
-      at += chunk.length;
-    }
-  }
-  return bytes;
 }

@@ -116,7 +116,7 @@ async function putAll(
   const report = (): void => onProgress({ step: CommitStep.Put, snapshotId, putCount, dueCount });
   report();
   const task = {
-    read: async (block: number) => view.readBlock(block),
+    read: (block: number, room: Buffer) => view.readBlock(block, room),
     costsNothing: (block: number) => costsNothing(block, layer, due),
     done: async (block: number, digest: Buffer) => {
       store.note({ type: RecordType.Put, layerId: layer.id, block, digest });

@@ -2,6 +2,7 @@ import type {
   BlockDevice,
   Extent,
   ExtentOptions,
+  ExtentSource,
   ReadIntoResult,
   ReadResult,
   RequestOptions,
@@ -14,12 +15,15 @@ import { isWithin } from '../util/ranges.js';
 import { formatBytes } from '../util/units.js';
 import type { CommitWishes, LastCommit } from './fork-facts.js';
 import type { ForkStore } from './fork-store.js';
-import { ForkView } from './fork-view.js';
+import { copyChunks, ForkView } from './fork-view.js';
 import { Gate } from './gate.js';
 import type { Layer } from './layer.js';
 import { RangeLock, type Release } from './range-lock.js';
 import { Reopener } from './reopener.js';
 import { SECTOR_BYTES } from './sector-state.js';
+
+/** The name of what is staged, as a bitmap of QEMU's. */
+const FORK_BITMAP = 'qemu:dirty-bitmap:fork';
 
 /** Told of what happens to blocks; must be quick. */
 export interface BlockObserver {
@@ -135,13 +139,17 @@ export class ForkDevice implements BlockDevice {
     return this.#view.extents(offset, lengthBytes, options);
   }
 
-  /** Reads a block while nobody changes it; `begin` is called before, with nobody changing it either. */
-  async readBlock(block: number, begin: () => void): Promise<ReadResult> {
+  /**
+   * Reads a block into `room` while nobody changes it; `begin` is called before, with nobody changing it either.
+   *
+   * @returns false where it is zeros as a whole, and known to be: `room` is left alone then.
+   */
+  async readBlock(block: number, room: Buffer, begin: () => void): Promise<boolean> {
     const start = block * BLOCK_BYTES;
     const release = await this.#lock.take(start, start + BLOCK_BYTES);
     try {
       begin();
-      return await this.#view.read(start, BLOCK_BYTES);
+      return await this.#view.readBlock(block, room);
     } finally {
       release();
     }
@@ -292,16 +300,7 @@ export class ForkDevice implements BlockDevice {
   }
 
   async #readInto(offset: number, target: Buffer): Promise<void> {
-    let at = 0;
-    for (const chunk of await this.#view.read(offset, target.length)) {
-      if ('zeroBytes' in chunk) {
-        target.fill(0, at, at + chunk.zeroBytes);
-        at += chunk.zeroBytes;
-      } else {
-        target.set(chunk, at);
-        at += chunk.length;
-      }
-    }
+    copyChunks(await this.#view.read(offset, target.length), target);
   }
 
   /** Stages whole sectors, once what was put of their blocks is known not to hold any more. The range is locked. */

@@ -61,9 +61,17 @@ export class ForkView {
     return this.#hold(fetchAll(pieces, this.base, options));
   }
 
-  /** A whole block of the API. */
-  async readBlock(block: number): Promise<ReadResult> {
-    return this.read(block * BLOCK_BYTES, BLOCK_BYTES);
+  /**
+   * Reads a whole block of the API into `room`, which has its length.
+   *
+   * @returns false where it is zeros as a whole, and known to be: `room` is left alone then.
+   */
+  async readBlock(block: number, room: Buffer): Promise<boolean> {
+    const start = block * BLOCK_BYTES;
+    const pieces = this.#piecesOf(start, BLOCK_BYTES);
+    if (pieces.every(({ from }) => from === 'zeros')) return false;
+    await this.#hold(this.#readPieces(pieces, start, room));
+    return true;
   }
 
   /** See {@link BlockDevice.readInto}. */
@@ -94,6 +102,18 @@ export class ForkView {
       } else if (!list.add(found.end - at, found.place === 'zeros' ? HOLE_FLAGS : 0)) {
         break;
       }
+      at = found.end;
+    }
+    return list.build();
+  }
+
+  /** What the layers have, 1, and where the base shows through, 0. */
+  stagedExtents(offset: number, lengthBytes: number, extentsMax: number): readonly Extent[] {
+    const list = new ExtentListBuilder(extentsMax);
+    const end = offset + lengthBytes;
+    for (let at = offset; at < end;) {
+      const found = this.#placeOf(at, end);
+      if (!list.add(found.end - at, found.place === 'base' ? 0 : 1)) break;
       at = found.end;
     }
     return list.build();
@@ -151,6 +171,15 @@ export class ForkView {
     return pieces;
   }
 
+  async #readPieces(pieces: readonly Piece[], start: number, room: Buffer): Promise<void> {
+    for (const { offset, lengthBytes, from } of pieces) {
+      const part = room.subarray(offset - start, offset - start + lengthBytes);
+      if (from === 'zeros') part.fill(0);
+      else if (from === 'base') copyChunks(await this.base.read(offset, lengthBytes), part);
+      else await readStaged(from, offset, part);
+    }
+  }
+
   async #hold<T>(result: T | Promise<T>): Promise<T> {
     this.#userCount += 1;
     try {
@@ -165,6 +194,20 @@ export class ForkView {
 /** True when an extent is one that reads as zeros. */
 export function isZeroExtent(extent: Extent): boolean {
   return (extent.flags & AllocationFlag.Zero) !== 0;
+}
+
+/** Puts the chunks of a read into `target`, which has their length. */
+export function copyChunks(chunks: ReadResult, target: Buffer): void {
+  let at = 0;
+  for (const chunk of chunks) {
+    if ('zeroBytes' in chunk) {
+      target.fill(0, at, at + chunk.zeroBytes);
+      at += chunk.zeroBytes;
+    } else {
+      target.set(chunk, at);
+      at += chunk.length;
+    }
+  }
 }
 
 async function fetchAll(
@@ -189,10 +232,14 @@ async function fetch(
   if (from === 'zeros') return [{ zeroBytes: lengthBytes }];
   if (from === 'base') return base.read(offset, lengthBytes, options);
   const bytes = Buffer.allocUnsafeSlow(lengthBytes);
+  await readStaged(from, offset, bytes);
+  return [bytes];
+}
+
+async function readStaged(files: DataFiles, offset: number, target: Buffer): Promise<void> {
   try {
-    await from.read(offset, bytes);
+    await files.read(offset, target);
   } catch (error) {
     throw new DeviceError(DeviceErrno.EIO, `Cannot read staged data: ${messageOf(error)}.`, { cause: error });
   }
-  return [bytes];
 }
