@@ -42,7 +42,7 @@ export class TransferBar {
       _options: unknown,
       { progress: part }: { readonly progress: number },
       { text }: { readonly text?: string },
-    ): string => `${barText(part, target.columns)}${text ?? ''}`.slice(0, Math.max(1, target.columns - 1));
+    ): string => `${barText(part, columnsOf(target))}${text ?? ''}`.slice(0, columnsOf(target) - 1);
     return new TransferBar(
       target,
       new progress.MultiBar({
@@ -78,6 +78,11 @@ export class TransferBar {
   stop(): void {
     this.#bars?.stop();
   }
+}
+
+/** A terminal that does not say how wide it is says 0. */
+function columnsOf({ columns }: BarTarget): number {
+  return columns > 0 ? columns : 80;
 }
 
 function barText(part: number, columns: number): string {
