@@ -6,6 +6,7 @@ import { downloadCommand } from './download.js';
 import { emulatorCommand } from './emulator.js';
 import { discardCommand, forksCommand } from './forks.js';
 import { infoCommand } from './info.js';
+import { mapCommand } from './map.js';
 import { serveCommand } from './serve.js';
 import { uploadCommand } from './upload.js';
 
@@ -27,6 +28,7 @@ export function createProgram(): Command {
     .addCommand(downloadCommand())
     .addCommand(uploadCommand())
     .addCommand(copyCommand())
+    .addCommand(mapCommand())
     .addCommand(emulatorCommand());
   throwRatherThanExit(program);
   return program;
