@@ -6,8 +6,10 @@ import { needsPrograms, needsPython, PROGRAMS_TIMEOUT_MS } from '../fixtures/pro
 import { connectAgent } from '../fixtures/nbd-agent.js';
 import { mustRun, runProgram } from '../fixtures/run-program.js';
 import { type Served, serve } from '../fixtures/serving.js';
+import { digestsOfRanges, makeScatteredSnapshot } from '../fixtures/scattered-snapshot.js';
 import { writeScatteredImage } from '../fixtures/sparse-file.js';
 import { freshSeed } from '../fixtures/seeded.js';
+import { seededRanges } from '../fixtures/seeded-ranges.js';
 import { workFolder } from '../fixtures/work-folder.js';
 
 t.setTimeout(PROGRAMS_TIMEOUT_MS);
@@ -26,12 +28,17 @@ interface QemuClient {
   readonly image: string;
 }
 
-function qemuClient(served: Served, credentials: string, by: 'tcp' | 'unix' = 'tcp'): QemuClient {
+function qemuClient(
+  served: Served,
+  credentials: string,
+  by: 'tcp' | 'unix' = 'tcp',
+  exportName = 'disk',
+): QemuClient {
   const where =
     by === 'tcp' ? `host=127.0.0.1,port=${served.port}` : `path=${served.socket},tls-hostname=localhost`;
   return {
     options: ['--object', `${credentials},id=tls0,endpoint=client`],
-    image: `driver=nbd,${where},export=disk,tls-creds=tls0`,
+    image: `driver=nbd,${where},export=${exportName},tls-creds=tls0`,
   };
 }
 
@@ -171,9 +178,16 @@ t.test('keys that are shared beforehand', needs, async (t) => {
   const key = '0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef';
   const right = write('right', `alice:${key}`);
   const wrong = write('wrong', `alice:${key.replace('0', 'f')}`);
-  const serveTls = (mode: string): Promise<Served> =>
-    serve(t, { exports: [`disk=memory:${SIZE_BYTES}`], options: ['--tls', mode, '--tls-psk', right] });
-  const [required, optional] = await Promise.all([serveTls('require'), serveTls('on')]);
+  const seed = freshSeed();
+  t.comment(`seed ${seed}`);
+  const { emulator, snapshotId, original, sizeBytes } = await makeScatteredSnapshot(t, seed);
+  const disk = `disk=memory:${SIZE_BYTES}`;
+  const serveTls = (mode: string, ...exports: readonly string[]): Promise<Served> =>
+    serve(t, { exports, emulator, options: ['--tls', mode, '--tls-psk', right] });
+  const [required, optional] = await Promise.all([
+    serveTls('require', disk, `root=${snapshotId}`),
+    serveTls('on', disk),
+  ]);
   const as = (user: string, uri: string, file: string): string =>
     `${uri.replace('://', `://${user}@`)}${uri.includes('?') ? '&' : '?'}tls-psk-file=${file}`;
   const qemu = (served: Served, user: string, dir: string): QemuClient =>
@@ -183,6 +197,22 @@ t.test('keys that are shared beforehand', needs, async (t) => {
     const uri = as('alice', required.unix('disk'), right);
     t.match(JSON.parse(await mustRun('nbdinfo', ['--json', uri])), { TLS: true });
     await copyAndCompare(t, uri, qemu(required, 'alice', 'right'));
+  });
+
+  await t.test('a snapshot is read by libnbd, and by QEMU', async (t) => {
+    const agent = await connectAgent(t, as('alice', required.tcp('root'), right));
+    const ranges = seededRanges(seed, sizeBytes, 200, 2 ** 20);
+    t.strictSame(await agent.read(ranges), digestsOfRanges(original, ranges));
+    t.equal(await agent.disconnect(), 0);
+    const { options, image } = qemuClient(
+      required,
+      `tls-creds-psk,dir=${join(folder, 'right')},username=alice`,
+      'tcp',
+      'root',
+    );
+    const file = `driver=raw,file.filename=${original}`;
+    const compared = await runProgram('qemu-img', ['compare', ...options, '--image-opts', file, image]);
+    t.match(compared, { status: 0, stdout: /identical/ });
   });
 
   await t.test('a wrong key, an unknown user and no TLS are refused', async (t) => {
