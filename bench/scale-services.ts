@@ -8,13 +8,14 @@ const CREDENTIALS = {
   AWS_EC2_METADATA_DISABLED: 'true',
 } as const;
 
-/** GetSnapshotBlock and ListSnapshotBlocks in us-east-1: $0.003 and $0.0006 for 1000. */
+/** GetSnapshotBlock and the two list operations in us-east-1: $0.003 and $0.0006 for 1000. */
 const USD_PER_GET = 0.000_003;
 const USD_PER_LIST = 0.000_000_6;
 
 /** What an emulator was asked for. */
 export interface ApiUse {
   readonly gets: number;
+  /** Of both kinds. */
   readonly lists: number;
   /** Blocks that were got at least once. */
   readonly distinctBlocks: number;
@@ -43,7 +44,8 @@ export async function startEmulator(folder: string, options: readonly string[] =
       const stats = (await answer.json()) as Stats;
       await fetch(`${url}/_emulator/stats/reset`, { method: 'POST' });
       const gets = stats.operations.GetSnapshotBlock.requests;
-      const lists = stats.operations.ListSnapshotBlocks.requests;
+      const { ListSnapshotBlocks, ListChangedBlocks } = stats.operations;
+      const lists = ListSnapshotBlocks.requests + ListChangedBlocks.requests;
       const perSnapshot = Object.values(stats.snapshots);
       const distinctBlocks = perSnapshot.reduce(
         (sum, { distinctBlocksGot }) => sum + (distinctBlocksGot ?? 0),
@@ -57,7 +59,7 @@ export async function startEmulator(folder: string, options: readonly string[] =
 
 interface Stats {
   readonly operations: Readonly<
-    Record<'GetSnapshotBlock' | 'ListSnapshotBlocks', { readonly requests: number }>
+    Record<'GetSnapshotBlock' | 'ListSnapshotBlocks' | 'ListChangedBlocks', { readonly requests: number }>
   >;
   readonly snapshots: Readonly<Record<string, { readonly distinctBlocksGot: number | null }>>;
 }

@@ -1,6 +1,7 @@
 import type { BlockDevice } from '../device/block-device.js';
 import { MemoryDevice } from '../device/memory-device.js';
 import type { BlockCache } from '../snapshot/block-cache.js';
+import type { Lineage } from '../snapshot/lineage/lineage.js';
 import { openSnapshotDevice, type DiskStore, type SnapshotDevice } from '../snapshot/snapshot-device.js';
 import { assert } from '../util/assert.js';
 import type { Clock } from '../util/clock.js';
@@ -21,6 +22,8 @@ export interface OpeningContext {
   readonly cache: BlockCache;
   /** Default: none. */
   readonly disk?: DiskStore | undefined;
+  /** Default: none. */
+  readonly lineage?: Lineage | undefined;
   /** Default: true. */
   readonly readsAhead?: boolean | undefined;
   /** See `compareSnapshot`. Default: false. */
@@ -113,13 +116,14 @@ async function openDevice(
 }
 
 function openSnapshot(snapshotId: string, context: OpeningContext): Promise<SnapshotDevice> {
-  const { connection, cache, disk, readsAhead = true, logger, clock, signal } = context;
+  const { connection, cache, disk, lineage, readsAhead = true, logger, clock, signal } = context;
   assert(connection !== undefined, 'a snapshot is opened through a connection to EBS');
   return openSnapshotDevice({
     api: connection.api,
     limiter: connection.limiter,
     snapshotId,
     cache,
+    lineage,
     readsAhead,
     logger,
     clock,

@@ -1,5 +1,6 @@
 import type { BlockDevice } from '../device/block-device.js';
 import type { BlockCache } from '../snapshot/block-cache.js';
+import type { Lineage } from '../snapshot/lineage/lineage.js';
 import { openSnapshotDevice, type DiskStore } from '../snapshot/snapshot-device.js';
 import type { Clock } from '../util/clock.js';
 import { EnvironmentError, messageOf, SnapnbdError, systemCodeOf, UsageError } from '../util/errors.js';
@@ -21,6 +22,8 @@ export interface ForkContext {
   readonly connection: ApiConnection;
   readonly cache: BlockCache;
   readonly disk?: DiskStore | undefined;
+  /** Default: none. */
+  readonly lineage?: Lineage | undefined;
   readonly readsAhead?: boolean | undefined;
   readonly logger: Logger;
   readonly clock: Clock;
@@ -132,12 +135,13 @@ function optionsOf(
 }
 
 function openBase(snapshotId: string, name: string, context: ForkContext): Promise<BlockDevice> {
-  const { connection, cache, disk, readsAhead = true, clock, logger, signal } = context;
+  const { connection, cache, disk, lineage, readsAhead = true, clock, logger, signal } = context;
   return openSnapshotDevice({
     api: connection.api,
     limiter: connection.limiter,
     snapshotId,
     cache,
+    lineage,
     readsAhead,
     logger: logger.child({ fork: name }),
     clock,

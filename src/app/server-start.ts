@@ -10,6 +10,7 @@ import { openExports } from './export-opening.js';
 import { openDiskStore } from './disk-store.js';
 import { ExportRegistry } from './export-registry.js';
 import { hydrateAll } from './hydrating.js';
+import { createLineage } from './lineage-sharing.js';
 import { addressesToListenOn, listenOnAll, loadTls } from './listening.js';
 import { DEFAULT_CACHE_MEMORY_BYTES, type ServeSettings } from './settings.js';
 
@@ -73,10 +74,13 @@ export async function startServer(
     if (disk !== undefined) releases.push(() => disk.cache.close());
 
     const cache = new BlockCache(settings.cacheMemoryBytes ?? DEFAULT_CACHE_MEMORY_BYTES);
+    const lineage = createLineage(settings, { connection, cache, disk, clock, logger });
+    releases.push(() => Promise.resolve(lineage?.close()));
     const exports = await openExports(settings.exports, {
       connection,
       cache,
       disk,
+      lineage,
       readsAhead: settings.readsAhead,
       hasOneBitmap: settings.hasOneBitmap,
       logger,

@@ -92,6 +92,8 @@ export interface ReadingSettings {
   readonly disk?: DiskCacheSettings;
   /** Fetch ahead of sequential readers. Default: true. */
   readonly readsAhead?: boolean;
+  /** Fetch what did not change between snapshots of one lineage once for all of them. Default: true. */
+  readonly sharesLineage?: boolean;
 }
 
 /** All that `snapnbd serve` can be told. */

@@ -11,6 +11,7 @@ export interface CacheOptions {
   readonly cacheSize?: number;
   readonly hydrate?: boolean;
   readonly readAhead: 'on' | 'off';
+  readonly lineage: 'on' | 'off';
 }
 
 /** Smaller, and what the disk cache evicts at once would be too large a part of it. */
@@ -33,6 +34,11 @@ export function addCacheOptions(command: Command): Command {
     .option('--hydrate', 'bring the whole snapshots into the disk cache in the background')
     .addOption(
       new Option('--read-ahead <MODE>', 'fetch what sequential readers will want before they ask')
+        .choices(['on', 'off'])
+        .default('on'),
+    )
+    .addOption(
+      new Option('--lineage <MODE>', 'fetch blocks that several snapshots share once for all of them')
         .choices(['on', 'off'])
         .default('on'),
     );
@@ -62,5 +68,6 @@ export function readingSettingsOf(options: CacheOptions): ReadingSettings {
     ...(cacheMemory === undefined ? {} : { cacheMemoryBytes: cacheMemory }),
     ...(cacheDir === undefined ? {} : { disk: { dir: cacheDir, hydrates: hydrate, ...diskBytesMax } }),
     readsAhead: options.readAhead === 'on',
+    sharesLineage: options.lineage === 'on',
   };
 }

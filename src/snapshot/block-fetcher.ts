@@ -8,6 +8,25 @@ import { ZERO_BLOCK, type CachedBlock } from './block-cache.js';
 import type { SnapshotDiskCache } from './disk/disk-cache.js';
 import type { TokenMap } from './token-map.js';
 
+/** One search for a block among the relatives of a snapshot. */
+export interface BlockRequest {
+  readonly blockIndex: number;
+  /** How urgent it is at present. */
+  lane(): Lane;
+  /** Called when it becomes urgent. */
+  onPromoted(promote: () => void): void;
+  /** Says that the block is going to be fetched, so that others can wait for it. */
+  claim(): void;
+}
+
+/** Other snapshots that may have the same blocks. */
+export interface BlockRelatives {
+  /** The block, when a relative proves to have it; else the request has been claimed. */
+  find(request: BlockRequest): Promise<CachedBlock | undefined>;
+  /** A block was fetched, or found on disk under this snapshot's own name. */
+  kept(blockIndex: number): void;
+}
+
 export interface BlockFetcherOptions {
   readonly api: SnapshotApi;
   readonly snapshotId: string;
@@ -19,6 +38,8 @@ export interface BlockFetcherOptions {
   readonly signal: AbortSignal;
   /** Asked before the service is, and given what the service gave. Default: none. */
   readonly disk?: SnapshotDiskCache | undefined;
+  /** Asked before the service is. Default: none. */
+  readonly relatives?: (() => BlockRelatives | undefined) | undefined;
   /** Called when a block is about to take memory; what it gives is called when the block is there, or will not come. */
   readonly expect: () => () => void;
   /** Gets each block once, before anybody who waits for it does. @param isWanted somebody is about to read it. */
@@ -32,6 +53,8 @@ export interface FetchCounts {
   readonly bytes: number;
   /** Blocks that were found in the disk cache. */
   readonly diskHits: number;
+  /** Blocks that a relative of the snapshot had. */
+  readonly relativeHits: number;
   /** Calls that were answered with a block token refused, and made again with a new one. */
   readonly refusedTokens: number;
 }
@@ -52,6 +75,10 @@ interface Flight {
   isWanted: boolean;
   /** The call is under way, or has been. */
   begun: boolean;
+  /** The block is going to be fetched from the service. */
+  isClaimed: boolean;
+  /** Tells those who are waited for that it has become urgent. */
+  promote: () => void;
   waiterCount: number;
   /** Takes the flight out of the queue. */
   queued: AbortController;
@@ -69,7 +96,7 @@ const DROPPED = new Error('nobody waits for the block any more');
 export class BlockFetcher {
   readonly #options: BlockFetcherOptions;
   readonly #flights = new Map<number, Flight>();
-  readonly #counts = { gets: 0, bytes: 0, diskHits: 0, refusedTokens: 0 };
+  readonly #counts = { gets: 0, bytes: 0, diskHits: 0, relativeHits: 0, refusedTokens: 0 };
 
   constructor(options: BlockFetcherOptions) {
     this.#options = options;
@@ -100,6 +127,7 @@ export class BlockFetcher {
     if (lane === Lane.Demand && flight.lane === Lane.Prefetch) {
       flight.lane = Lane.Demand;
       if (!flight.begun) flight.queued.abort(PROMOTED);
+      flight.promote();
     }
     flight.waiterCount += 1;
     let waits = true;
@@ -114,6 +142,16 @@ export class BlockFetcher {
     };
   }
 
+  /** Whether a block is on its way from the service, or about to be. */
+  isUnderWay(blockIndex: number): boolean {
+    return this.#flights.get(blockIndex)?.isClaimed === true;
+  }
+
+  /** Joins the fetch of such a block; undefined when there is none. */
+  underWay(blockIndex: number, lane: Lane): PendingBlock | undefined {
+    return this.isUnderWay(blockIndex) ? this.fetch(blockIndex, lane, false) : undefined;
+  }
+
   #start(blockIndex: number, lane: Lane): Flight {
     const flight: Flight = {
       blockIndex,
@@ -121,6 +159,8 @@ export class BlockFetcher {
       lane,
       isWanted: false,
       begun: false,
+      isClaimed: false,
+      promote: () => undefined,
       waiterCount: 0,
       queued: new AbortController(),
       block: Promise.resolve(ZERO_BLOCK),
@@ -146,8 +186,15 @@ export class BlockFetcher {
     const stored = await disk?.read(blockIndex);
     if (stored !== undefined) {
       this.#counts.diskHits += 1;
+      this.#options.relatives?.()?.kept(blockIndex);
       keep(blockIndex, stored, flight.isWanted);
       return stored;
+    }
+    const related = await this.#askRelatives(flight);
+    if (related !== undefined) {
+      this.#counts.relativeHits += 1;
+      keep(blockIndex, related, flight.isWanted);
+      return related;
     }
     await disk?.room();
     let token = await tokens.tokenOf(blockIndex, { askedMs });
@@ -168,8 +215,18 @@ export class BlockFetcher {
     this.#counts.bytes += BLOCK_BYTES;
     const block = received.checksum === ZERO_BLOCK_CHECKSUM ? ZERO_BLOCK : received.bytes;
     keep(blockIndex, block, flight.isWanted);
+    this.#options.relatives?.()?.kept(blockIndex);
     if (received.checksum !== undefined) void disk?.store(blockIndex, block, received.checksum);
     return block;
+  }
+
+  #askRelatives(flight: Flight): Promise<CachedBlock | undefined> | undefined {
+    return this.#options.relatives?.()?.find({
+      blockIndex: flight.blockIndex,
+      lane: () => flight.lane,
+      onPromoted: (promote) => (flight.promote = promote),
+      claim: () => (flight.isClaimed = true),
+    });
   }
 
   async #get(flight: Flight, blockToken: string): Promise<ReceivedBlock> {

@@ -22,12 +22,13 @@ import { GIB } from '../util/units.js';
 import { AllocationMap } from './allocation-map.js';
 import { ZERO_BLOCK, type BlockCache, type CachedBlock, type SnapshotCache } from './block-cache.js';
 import { BlockFetcher, type FetchCounts } from './block-fetcher.js';
-import type { DiskCache, SnapshotDiskCache } from './disk/disk-cache.js';
+import type { DiskStore, SnapshotDiskCache } from './disk/disk-cache.js';
 import { FailureLog } from './failure-log.js';
 import { FetchedBlocks } from './fetched-blocks.js';
 import { DiskMap } from './disk-map.js';
 import { hydrate, type HydrationResult } from './hydration.js';
 import { blocksIn, prefetchBlocks } from './prefetch.js';
+import type { Lineage, LineageSeat } from './lineage/lineage.js';
 import { ReadAhead } from './read-ahead.js';
 import { ReadPlan } from './read-plan.js';
 import { TokenMap } from './token-map.js';
@@ -50,6 +51,8 @@ export interface SnapshotDeviceOptions {
   readonly readsAhead?: boolean;
   /** Blocks that outlive the process. Default: none. */
   readonly disk?: DiskStore;
+  /** Snapshots that may have the same blocks; made with the same caches. Default: none. */
+  readonly lineage?: Lineage | undefined;
   /** Default: silent. */
   readonly logger?: Logger;
   /** Default: the real time. */
@@ -58,11 +61,7 @@ export interface SnapshotDeviceOptions {
   readonly signal?: AbortSignal;
 }
 
-/** The disk cache, and which service the snapshot is of: ids are unique within one only. */
-export interface DiskStore {
-  readonly cache: DiskCache;
-  readonly service: string;
-}
+export type { DiskStore } from './disk/disk-cache.js';
 
 /** What a device has done so far. */
 export interface SnapshotDeviceCounts extends FetchCounts {
@@ -135,6 +134,7 @@ export class SnapshotDevice implements BlockDevice {
   readonly #readAhead: ReadAhead | undefined;
   readonly #failures: FailureLog;
   readonly #disk: SnapshotDiskCache | undefined;
+  readonly #seat: LineageSeat | undefined;
   readonly #closing: AbortController;
   /** What has become of its blocks. */
   readonly map: DiskMap;
@@ -178,9 +178,11 @@ export class SnapshotDevice implements BlockDevice {
       clock,
       signal,
       disk: this.#disk,
+      relatives: () => this.#seat,
       expect,
       keep,
     });
+    this.#seat = options.lineage?.join(snapshotId, volumeSizeGib, this.#fetcher);
     if (options.readsAhead ?? true) {
       const { shares } = cache;
       const parts = { tokens, fetcher: this.#fetcher, cache: this.#cache, fetched };
@@ -289,6 +291,7 @@ export class SnapshotDevice implements BlockDevice {
     this.#readAhead?.close();
     this.#unwatch();
     this.#closing.abort(CLOSED);
+    this.#seat?.leave();
     this.#tokens.close();
   }
 

@@ -7,7 +7,7 @@ const LAYOUT_FOLDER = 'blocks-v1';
 
 /** The files are somebody's disk: nobody else may look into them. */
 export const PRIVATE_FILE_MODE = 0o600;
-const PRIVATE_FOLDER_MODE = 0o700;
+export const PRIVATE_FOLDER_MODE = 0o700;
 const OTHERS_MAY_WRITE = 0o022;
 
 /**

@@ -12,6 +12,9 @@ const ENTRIES_PER_BUCKET = BUCKET_BYTES / ENTRY_BYTES;
 const ENTRIES_PER_BLOCK = 4;
 const NAME_PREFIX = 'index-';
 
+/** Names that a block can be found without take no more than this part of a bucket. */
+const OPTIONAL_ENTRIES_MAX = ENTRIES_PER_BUCKET / 2;
+
 /**
  * Which block of which disk has which content, and where that is: a hash table in one file of fixed size, of which
  * nothing is kept in memory. Processes read and write it side by side without a lock: an entry is one small write with a
@@ -65,6 +68,15 @@ export class CacheIndex {
     await this.#file.write(encodeEntry(key, entry), 0, ENTRY_BYTES, this.#offsetOf(key) + at);
   }
 
+  /** Puts an entry in that can be done without: none other goes for it. @throws errors of the file system. */
+  async putIfRoom(key: Buffer, entry: IndexEntry): Promise<void> {
+    const bucket = await this.#read(key);
+    const at =
+      positionOf(bucket, key) ?? (usedIn(bucket) < OPTIONAL_ENTRIES_MAX ? leastUseful(bucket) : undefined);
+    if (at === undefined) return;
+    await this.#file.write(encodeEntry(key, entry), 0, ENTRY_BYTES, this.#offsetOf(key) + at);
+  }
+
   /** Takes the entry of a key out. @throws errors of the file system. */
   async remove(key: Buffer): Promise<void> {
     const at = positionOf(await this.#read(key), key);
@@ -107,6 +119,13 @@ function leastUseful(bucket: Buffer): number {
     }
   }
   return leastAt;
+}
+
+function usedIn(bucket: Buffer): number {
+  let count = 0;
+  for (let at = 0; at < BUCKET_BYTES; at += ENTRY_BYTES)
+    if (decodeEntry(bucket, at) !== undefined) count += 1;
+  return count;
 }
 
 /** Another process may remove the same file. */

@@ -10,6 +10,7 @@ import { prepareCacheFolder } from './cache-folder.js';
 import { CacheIndex } from './cache-index.js';
 import { keyOf, type BlockPlace } from './index-entry.js';
 import { Segments } from './segments.js';
+import { SnapshotCatalog } from './snapshot-catalog.js';
 
 export interface DiskCacheOptions {
   /** Made when there is none; private to the user. */
@@ -26,6 +27,12 @@ export interface DiskCacheIdentity {
   readonly service: string;
   readonly snapshotId: string;
   readonly volumeSizeGib: number;
+}
+
+/** A disk cache, and which service the snapshots are of that it is used for: ids are unique within one only. */
+export interface DiskStore {
+  readonly cache: DiskCache;
+  readonly service: string;
 }
 
 /** What the cache has done so far. */
@@ -47,6 +54,8 @@ export const DISK_CACHE_BYTES_MIN = 64 * BLOCK_BYTES;
 const READS_AT_ONCE_MAX = 8;
 /** Blocks that wait to be written hold their memory as long: with 8 MiB of them, no more are asked for. */
 const STORES_WAITING_MAX = 16;
+/** Further names that wait to be written. Each is small, and can be done without. */
+const NAMES_WAITING_MAX = 1024;
 /** A disk that failed is left alone for so long. */
 const PAUSE_MS = 30_000;
 
@@ -64,6 +73,7 @@ export class DiskCache {
   readonly #segments: Segments;
   readonly #reads = new Limiter(READS_AT_ONCE_MAX);
   readonly #stores = new Limiter(1);
+  readonly #names = new Limiter(1);
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #counts = { hits: 0, stored: 0, shared: 0, skipped: 0 };
@@ -73,10 +83,18 @@ export class DiskCache {
   #pauseReason = '';
   #isClosed = false;
   readonly #bytesMax: number;
+  /** The snapshots that it has blocks of. */
+  readonly catalog: SnapshotCatalog;
 
-  private constructor(index: CacheIndex, segments: Segments, options: DiskCacheOptions) {
+  private constructor(
+    index: CacheIndex,
+    segments: Segments,
+    catalog: SnapshotCatalog,
+    options: DiskCacheOptions,
+  ) {
     this.#index = index;
     this.#segments = segments;
+    this.catalog = catalog;
     this.#clock = options.clock;
     this.#logger = options.logger.child({ cacheDir: options.dir });
     this.#bytesMax = options.bytesMax;
@@ -94,7 +112,7 @@ export class DiskCache {
     try {
       const index = await CacheIndex.open(folder, blocksMax);
       await segments.evict(0);
-      return new DiskCache(index, segments, options);
+      return new DiskCache(index, segments, new SnapshotCatalog(options.dir, options.logger), options);
     } catch (error) {
       const reason = systemReason(error);
       throw new EnvironmentError(`Cannot keep blocks in "${options.dir}": ${reason}.`, { cause: error });
@@ -146,9 +164,23 @@ export class DiskCache {
     return isKept;
   }
 
+  /**
+   * Gives the block that has one key another one as well, after a while, unless the index is short of room: then it is
+   * found by who knows that it is the same. Never rejects.
+   */
+  async name(key: Buffer, knownKey: Buffer): Promise<void> {
+    if (this.#isPaused || this.#names.waitingCount >= NAMES_WAITING_MAX) return;
+    const name = async (): Promise<void> => {
+      const entry = await this.#index.find(knownKey);
+      if (entry !== undefined) await this.#index.putIfRoom(key, entry);
+    };
+    await this.#names.run(name).catch((error: unknown) => this.#fail('write', error));
+  }
+
   /** Resolves when all that was to be stored is. */
-  settled(): Promise<void> {
-    return this.#stores.idle();
+  async settled(): Promise<void> {
+    await this.#stores.idle();
+    await this.#names.idle();
   }
 
   /** Resolves when there is room for another block to be stored: at once, unless the disk cannot keep up. */
@@ -170,7 +202,8 @@ export class DiskCache {
 
   /** Finishes what is under way, and closes the files. */
   async close(): Promise<void> {
-    await this.#stores.idle();
+    await this.catalog.settled();
+    await this.settled();
     await this.#reads.idle();
     this.#isClosed = true;
     await this.#segments.close();
@@ -288,6 +321,11 @@ export class SnapshotDiskCache {
   /** Keeps a block, after a while. @param checksum base64 of its SHA-256. Never rejects. */
   async store(blockIndex: number, block: CachedBlock, checksum: string): Promise<void> {
     if (await this.#cache.store(this.#keyOf(blockIndex), block, checksum)) this.#onSeen(blockIndex, true);
+  }
+
+  /** Finds the block under this snapshot's name as well from now on, if there is room for that. Never rejects. */
+  nameLike(blockIndex: number, other: SnapshotDiskCache): Promise<void> {
+    return this.#cache.name(this.#keyOf(blockIndex), other.#keyOf(blockIndex));
   }
 
   #keyOf(blockIndex: number): Buffer {

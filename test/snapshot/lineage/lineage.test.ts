@@ -1,0 +1,213 @@
+import t, { type Test } from 'tap';
+import { BLOCK_BYTES } from '../../../src/ebs/constants.js';
+import { EbsErrorKind, EbsOperation } from '../../../src/ebs/errors.js';
+import { BlockCache } from '../../../src/snapshot/block-cache.js';
+import { DiskCache } from '../../../src/snapshot/disk/disk-cache.js';
+import { Lineage } from '../../../src/snapshot/lineage/lineage.js';
+import { openSnapshotDevice, type SnapshotDevice } from '../../../src/snapshot/snapshot-device.js';
+import { Limiter } from '../../../src/util/limiter.js';
+import { MIB } from '../../../src/util/units.js';
+import { joinChunks } from '../../fixtures/device-contract.js';
+import { FakeLineage } from '../../fixtures/fake-lineage.js';
+import { fail } from '../../fixtures/fake-snapshot.js';
+import { ManualClock } from '../../fixtures/manual-clock.js';
+import { MemoryLog } from '../../fixtures/memory-log.js';
+import { workFolder } from '../../fixtures/work-folder.js';
+
+interface Opened {
+  readonly log: MemoryLog;
+  readonly clock: ManualClock;
+  readonly open: (snapshotId: string) => Promise<SnapshotDevice>;
+  /** Reads blocks, and compares them. @returns the Gets that this took. */
+  readonly read: (device: SnapshotDevice, snapshotId: string, blocks: readonly number[]) => Promise<number>;
+  readonly close: () => Promise<void>;
+}
+
+interface Caches {
+  readonly memoryBytes?: number;
+  /** Of a disk cache. */
+  readonly dir?: string;
+  readonly getUsd?: number;
+}
+
+/** What a process has: caches, a lineage, devices. */
+async function start(
+  t: Test,
+  api: FakeLineage,
+  { memoryBytes = 256 * MIB, dir, getUsd }: Caches = {},
+): Promise<Opened> {
+  const log = new MemoryLog();
+  const clock = new ManualClock();
+  const cache = new BlockCache(memoryBytes);
+  const diskCache =
+    dir === undefined ? undefined : await DiskCache.open({ dir, bytesMax: 64 * MIB, logger: log, clock });
+  const disk = diskCache === undefined ? undefined : { cache: diskCache, service: 'fake' };
+  const lineage = new Lineage({
+    api,
+    cache,
+    disk,
+    clock,
+    logger: log,
+    ...(getUsd === undefined ? {} : { prices: { get: getUsd } }),
+  });
+  const devices: SnapshotDevice[] = [];
+  let isClosed = false;
+  const close = async (): Promise<void> => {
+    if (isClosed) return;
+    isClosed = true;
+    for (const device of devices) device.close();
+    lineage.close();
+    await diskCache?.close();
+  };
+  t.teardown(close);
+  return {
+    log,
+    clock,
+    close,
+    open: async (snapshotId) => {
+      const limiter = new Limiter(16);
+      const parts = { api, snapshotId, cache, limiter, lineage, clock, readsAhead: false };
+      const device = await openSnapshotDevice({ ...parts, ...(disk === undefined ? {} : { disk }) });
+      devices.push(device);
+      return device;
+    },
+    read: async (device, snapshotId, blocks) => {
+      const before = api.gets.length;
+      await Promise.all(
+        blocks.map(async (blockIndex) => {
+          const bytes = joinChunks(await device.read(blockIndex * BLOCK_BYTES, SAMPLE_BYTES), SAMPLE_BYTES);
+          if (!bytes.equals(api.content(snapshotId, blockIndex).subarray(0, SAMPLE_BYTES)))
+            throw new Error(`wrong bytes of block ${blockIndex} of ${snapshotId}`);
+        }),
+      );
+      await diskCache?.settled();
+      return api.gets.length - before;
+    },
+  };
+}
+
+/** Says which put a block is from. */
+const SAMPLE_BYTES = 512;
+
+const upTo = (count: number): number[] => Array.from({ length: count }, (_, index) => index);
+
+t.test('[ebs: ListChangedBlocks] what did not change is fetched once, whichever is read first', async (t) => {
+  for (const memoryBytes of [0, 256 * MIB]) {
+    const api = new FakeLineage();
+    const first = api.add({ written: upTo(20) });
+    const second = api.add({ parent: first, written: [3, 4], removed: [7] });
+    const caches = { memoryBytes, ...(memoryBytes === 0 ? { dir: workFolder(t) } : {}) };
+    const { open, read } = await start(t, api, caches);
+    const [older, newer] = [await open(first), await open(second)];
+    t.equal(await read(newer, second, upTo(10)), 9, 'block 7 is zeros');
+    t.equal(await read(older, first, upTo(20)), 13, '7 are shared');
+    t.equal(await read(newer, second, upTo(20)), 0);
+    t.equal(api.compared.length, 1, 'one call told all of it');
+    t.equal(newer.counts.relativeHits, 10);
+    t.ok(older.counts.relativeHits === 7);
+  }
+});
+
+t.test('thirty days, one after another: each version of a block is fetched once', async (t) => {
+  for (const order of ['oldest first', 'newest first']) {
+    const api = new FakeLineage();
+    const days = [api.add({ written: upTo(60) })];
+    for (let day = 1; day < 30; day += 1)
+      days.push(api.add({ parent: days.at(-1)!, written: [day, (day * 7) % 60] }));
+    if (order === 'newest first') days.reverse();
+    const { open, read } = await start(t, api);
+    for (const day of days) await read(await open(day), day, upTo(60));
+    const distinct = new Set([...api.snapshots.values()].flatMap(({ puts }) => [...puts].map(String)));
+    t.equal(api.gets.length, new Set(api.gets).size, `${order}: none twice`);
+    t.equal(api.gets.length, distinct.size);
+    t.ok(api.compared.length < 90, `${api.compared.length} comparisons`);
+  }
+});
+
+t.test('the disk cache of an earlier process serves relatives', async (t) => {
+  const api = new FakeLineage();
+  const dir = workFolder(t);
+  const first = api.add({ written: upTo(30) });
+  const second = api.add({ parent: first, written: [1] });
+  const third = api.add({ parent: second, written: [2] });
+  const stranger = api.add({ written: upTo(30) });
+  for (const [snapshotId, gets] of [
+    [stranger, 30],
+    [first, 30],
+    [third, 2],
+    [second, 0],
+  ] as const) {
+    const { open, read, close } = await start(t, api, { dir, memoryBytes: 0 });
+    t.equal(await read(await open(snapshotId), snapshotId, upTo(30)), gets, snapshotId);
+    await close();
+  }
+  const calls = api.compared.length;
+  const { open, read } = await start(t, api, { dir, memoryBytes: 0 });
+  t.equal(await read(await open(third), third, upTo(30)), 0);
+  t.equal(api.compared.length, calls, 'names that were found once need no comparison');
+});
+
+t.test('readers of several days at once share what is on its way', async (t) => {
+  const api = new FakeLineage();
+  const days = [api.add({ written: upTo(40) })];
+  for (let day = 1; day < 6; day += 1) days.push(api.add({ parent: days.at(-1)!, written: [day] }));
+  const { open, read } = await start(t, api);
+  const devices = await Promise.all(days.map(open));
+  await Promise.all(devices.map((device, at) => read(device, days[at]!, upTo(40))));
+  t.equal(api.gets.length, 45);
+});
+
+t.test('no relation, no sharing: unrelated, refused, failing, a volume of another size', async (t) => {
+  const api = new FakeLineage();
+  const one = api.add({ written: upTo(10) });
+  const other = api.add({ written: upTo(10) });
+  const child = api.add({ parent: one, written: [], volumeSizeGib: 2 });
+  const { open, read, log, clock } = await start(t, api);
+  await read(await open(one), one, upTo(10));
+  t.equal(await read(await open(other), other, upTo(10)), 10);
+  t.equal(api.compared.length, 1, 'a refusal is remembered');
+  api.hook = (operation) => {
+    if (operation === EbsOperation.ListChangedBlocks) throw fail(EbsErrorKind.AccessDenied);
+  };
+  const device = await open(child);
+  t.equal(await read(device, child, upTo(5)), 5);
+  t.ok(api.compared.length <= 3, `${api.compared.length} calls`);
+  t.equal(log.at('warn').length, 1);
+  api.hook = () => undefined;
+  t.equal(await read(device, child, [5, 6]), 2, 'it is not asked again for a while');
+  await clock.advance(300_000);
+  t.equal(await read(device, child, [7, 8, 9, 3000]), 0, 'and then it is');
+});
+
+t.test('a comparison that costs more than it can save is not made', async (t) => {
+  const api = new FakeLineage();
+  const first = api.add({ written: upTo(40) });
+  const second = api.add({ parent: first, written: [] });
+  // A list call costs as much as ten Gets.
+  const { open, read } = await start(t, api, { getUsd: 0.000_06 });
+  await read(await open(first), first, upTo(40));
+  const device = await open(second);
+  for (const blockIndex of upTo(11)) t.equal(await read(device, second, [blockIndex]), 1);
+  t.equal(api.compared.length, 0);
+  t.equal(await read(device, second, upTo(40)), 0);
+  t.equal(api.compared.length, 1);
+});
+
+t.test('a relative whose fetch fails costs nobody else his answer', async (t) => {
+  const api = new FakeLineage();
+  const first = api.add({ written: upTo(10) });
+  const second = api.add({ parent: first, written: [] });
+  const { open, read } = await start(t, api);
+  const [older, newer] = [await open(first), await open(second)];
+  await read(older, first, [0]);
+  await read(newer, second, [0]);
+  let failing = 1;
+  api.hook = (operation) => {
+    if (operation === EbsOperation.GetSnapshotBlock && failing-- > 0) throw fail(EbsErrorKind.Server);
+  };
+  const results = await Promise.allSettled([read(older, first, [5]), read(newer, second, [5])]);
+  t.strictSame(
+    results.map(({ status }) => status),
+    ['rejected', 'fulfilled'],
+  );
+});
