@@ -1,19 +1,22 @@
 import { BLOCK_BYTES } from '../ebs/constants.js';
 import type { Clock, Timer } from '../util/clock.js';
 import { messageOf } from '../util/errors.js';
-import { isZeroBlock, putBlocks, type PutContext } from './block-putter.js';
+import { isZeroBlock, putBlocks, type PutContext, type PutTask } from './block-putter.js';
 import { costsNothing, dueBlocks } from './due-blocks.js';
 import type { CommitWishes } from './fork-facts.js';
 import type { BlockObserver, ForkDevice } from './fork-device.js';
 import { RecordType, type JournalRecord } from './journal-record.js';
+import type { Layer } from './layer.js';
 import { ensureStarted, renew, SnapshotLostError, type PendingContext } from './pending-snapshot.js';
 import { PutState } from './put-table.js';
+import { QuietBlocks } from './quiet-blocks.js';
 import { CommitError } from './staging-error.js';
 
+const MS_PER_MINUTE = 60_000;
 /** Blocks that are announced in the journal at once before they are put. */
 const OWED_AT_ONCE = 64;
-/** A change of more blocks than this is not remembered block by block: trims and the like are done with them. */
-const REMEMBERED_BLOCKS_MAX = 1024;
+/** A snapshot is cancelled when nothing has been put to it for its time-out: a block is put again after this share of it. */
+const KEEP_ALIVE_SHARE = 0.5;
 
 export interface BackgroundContext extends PendingContext, PutContext {
   readonly device: ForkDevice;
@@ -32,9 +35,10 @@ export class BackgroundPuts implements BlockObserver {
   readonly #clock: Clock;
   /** Blocks being put that have not changed since they were read. */
   readonly #unchanged = new Set<number>();
-  #young = new Set<number>();
-  #older = new Set<number>();
+  readonly #quiet = new QuietBlocks();
   #timer: Timer | undefined;
+  /** Undefined: not since the fork was opened. */
+  #lastPutMs: number | undefined;
   #stop = new AbortController();
   #running: Promise<void> = Promise.resolve();
   #isPaused = false;
@@ -56,19 +60,17 @@ export class BackgroundPuts implements BlockObserver {
         for (let block = startBlock; block < endBlock; block += 1) this.#unchanged.delete(block);
       }
     }
-    if (this.#timer === undefined || endBlock - startBlock > REMEMBERED_BLOCKS_MAX) return;
-    for (let block = startBlock; block < endBlock; block += 1) this.#young.add(block);
+    if (this.#timer !== undefined) this.#quiet.changed(startBlock, endBlock);
   }
 
   /** Begins to put quiet blocks, again and again. */
   start(): void {
-    // A block is in one of the two sets for at least the quiet time, and for at most twice that.
     this.#timer = this.#clock.setTimer(this.#context.quietMs, () => {
-      const quiet = this.#older;
-      this.#older = this.#young;
-      this.#young = new Set();
-      quiet.clear();
-      this.#run((block) => !this.#older.has(block) && !this.#young.has(block)).catch((error: unknown) => {
+      this.#quiet.turn();
+      this.#enqueue(async () => {
+        await this.#putDue((block) => this.#quiet.has(block));
+        await this.#keepAlive();
+      }).catch((error: unknown) => {
         if (!this.#stop.signal.aborted) {
           this.#context.logger.warn('cannot put quiet blocks; they stay staged', { error: messageOf(error) });
         }
@@ -92,7 +94,7 @@ export class BackgroundPuts implements BlockObserver {
       }
       const { signal } = this.#stop;
       try {
-        await this.#run(() => true);
+        await this.#enqueue(() => this.#putDue(() => true));
         if (!signal.aborted) return;
       } catch (error) {
         // Cut off by a commit, after which what is left is put.
@@ -127,17 +129,23 @@ export class BackgroundPuts implements BlockObserver {
     this.#resumed = undefined;
   }
 
-  #run(isWanted: (block: number) => boolean): Promise<void> {
-    const run = this.#running.catch(() => undefined).then(() => this.#putDue(isWanted));
+  /** Runs `task` after those before it. */
+  #enqueue(task: () => Promise<void>): Promise<void> {
+    const run = this.#running.catch(() => undefined).then(task);
     this.#running = run;
     return run;
   }
 
+  /** True when nothing may be put: the parent of what is written during a commit is not there yet. */
+  get #isIdle(): boolean {
+    const { store } = this.#context;
+    return this.#isPaused || store.failure !== undefined || store.state.frozen !== undefined;
+  }
+
   async #putDue(isWanted: (block: number) => boolean): Promise<void> {
-    const { store, wishes } = this.#context;
+    const { store } = this.#context;
     const { signal } = this.#stop;
-    // The parent of what is written during a commit is not there yet.
-    if (this.#isPaused || store.failure !== undefined || store.state.frozen !== undefined) return;
+    if (this.#isIdle) return;
     const layer = store.state.active;
     if (layer.isEmpty) return;
     for (;;) {
@@ -145,13 +153,65 @@ export class BackgroundPuts implements BlockObserver {
         await this.#putLayer(isWanted, signal);
         return;
       } catch (error) {
-        if (!(error instanceof SnapshotLostError)) throw error;
-        this.#context.logger.warn('a pending snapshot is lost; what was put is staged, and put again', {
-          error: messageOf(error),
-        });
-        await renew(layer, wishes, store);
+        await this.#replaceLost(layer, error);
       }
     }
+  }
+
+  /**
+   * Puts a block again, as it was put before, where a pending snapshot has sat idle for long: it would be cancelled, and
+   * everything had to be put again. Where that has happened already, a new one is begun with the next blocks that are put.
+   */
+  async #keepAlive(): Promise<void> {
+    const { signal } = this.#stop;
+    const layer = this.#context.store.state.active;
+    const { pending } = layer;
+    if (this.#isIdle || pending?.snapshotId == null) return;
+    const idleMs =
+      this.#lastPutMs === undefined
+        ? this.#clock.dateMs() - pending.startedMs
+        : this.#clock.nowMs() - this.#lastPutMs;
+    if (idleMs < KEEP_ALIVE_SHARE * pending.timeoutMinutes * MS_PER_MINUTE) return;
+    const block = firstPut(layer);
+    if (block === undefined) return;
+    const { snapshotId } = pending;
+    this.#context.logger.info('put a block again, to keep a pending snapshot', { snapshotId, block });
+    try {
+      await putBlocks(
+        [block].values(),
+        { ...pending, snapshotId },
+        this.#taskOf(layer),
+        this.#context,
+        signal,
+      );
+    } catch (error) {
+      await this.#replaceLost(layer, error);
+    }
+  }
+
+  /** @throws what is no loss of a snapshot. */
+  async #replaceLost(layer: Layer, error: unknown): Promise<void> {
+    if (!(error instanceof SnapshotLostError)) throw error;
+    const { store, wishes, logger } = this.#context;
+    logger.warn('a pending snapshot is lost; what was put is staged, and put again', {
+      error: messageOf(error),
+    });
+    await renew(layer, wishes, store);
+  }
+
+  #taskOf(layer: Layer): PutTask {
+    const { store, device } = this.#context;
+    return {
+      read: (block, room) => device.readBlock(block, room, () => this.#unchanged.add(block)),
+      // It is owed, as it was announced; that nothing of it is there was known before.
+      costsNothing: () => Promise.resolve(false),
+      done: (block, digest) => {
+        this.#lastPutMs = this.#clock.nowMs();
+        if (this.#unchanged.delete(block)) {
+          store.note({ type: RecordType.Put, layerId: layer.id, block, digest });
+        }
+      },
+    };
   }
 
   async #putLayer(isWanted: (block: number) => boolean, signal: AbortSignal): Promise<void> {
@@ -163,16 +223,7 @@ export class BackgroundPuts implements BlockObserver {
     if (!hasWork) return;
     const pending = await ensureStarted(layer, wishes, this.#context, signal);
     const due = { base, encrypted: pending.encrypted };
-    const task = {
-      read: (block: number, room: Buffer) => device.readBlock(block, room, () => this.#unchanged.add(block)),
-      // It is owed, as it was announced; that nothing of it is there was known before.
-      costsNothing: () => Promise.resolve(false),
-      done: (block: number, digest: Buffer) => {
-        if (this.#unchanged.delete(block)) {
-          store.note({ type: RecordType.Put, layerId: layer.id, block, digest });
-        }
-      },
-    };
+    const task = this.#taskOf(layer);
     for await (const batch of batches(dueBlocks(layer, due), isWanted)) {
       signal.throwIfAborted();
       const announced: JournalRecord[] = [];
@@ -195,6 +246,11 @@ export class BackgroundPuts implements BlockObserver {
     const room = Buffer.allocUnsafeSlow(BLOCK_BYTES);
     return !(await device.readBlock(block, room, () => undefined)) || isZeroBlock(room);
   }
+}
+
+function firstPut({ puts }: Layer): number | undefined {
+  for (const block of puts.blocks()) if (puts.get(block) === PutState.Put) return block;
+  return undefined;
 }
 
 async function hasAny(

@@ -84,11 +84,11 @@ async function putBlock(
   const checksum = isZeros ? ZERO_BLOCK_CHECKSUM : await blockChecksum(bytes);
   // [ebs: PutSnapshotBlock]
   const request = { snapshotId: pending.snapshotId, blockIndex: block, bytes, checksum };
-  const put = async (): Promise<void> => {
-    await pacer.turn(signal);
-    await callPending(pending, clock, signal, () => api.putSnapshotBlock(request, { signal }));
-  };
-  await limiter.run(put, undefined, signal);
+  // Whoever waits for something else than the answer holds nobody up who shares the limiter.
+  await pacer.turn(signal);
+  await callPending(pending, clock, signal, () =>
+    limiter.run(() => api.putSnapshotBlock(request, { signal }), undefined, signal),
+  );
   await task.done(block, Buffer.from(checksum, 'base64'));
   return true;
 }

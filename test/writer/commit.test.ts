@@ -277,6 +277,8 @@ async function killAt(
 ): Promise<string | undefined> {
   const random = seededNumbers(seed);
   const ebs = new FakeEbs();
+  // The steps of a commit end with some that wait until the snapshot can be read.
+  ebs.unreadableCount = 2;
   let folder = new ForgetfulFolder();
   let fork = await blankFork(ebs, folder);
   await fork.device.write(0, Buffer.alloc(2 * BLOCK_BYTES, 1));

@@ -80,6 +80,21 @@ t.test('keeps the contract of devices', async (t) => {
     };
     await testDeviceContract(t, { open, contents, borders: [512, 4096, BLOCK_BYTES] });
   });
+  await t.test('over what was committed from it', async (t) => {
+    const wishes = { description: '', tags: {}, encryption: null, timeoutMinutes: 60 };
+    const open = async (): Promise<ForkDevice> => {
+      const store = await ForkStore.create({ folder: new ForgetfulFolder(), clock: systemClock }, originOf());
+      const device = new ForkDevice(store, baseOf(undefined));
+      await device.write(0, contents);
+      await device.freeze(wishes);
+      const snapshotId = 'snap-1';
+      const pending = { clientToken: '', parentSnapshotId: null, snapshotId, startedMs: 0, completing: null };
+      await store.setPending(1, { ...wishes, ...pending, encrypted: false });
+      await device.rebase({ snapshotId, dateMs: 0 }, baseOf(contents));
+      return device;
+    };
+    await testDeviceContract(t, { open, contents, borders: [512, 4096, BLOCK_BYTES] });
+  });
 });
 
 t.test('holds after a restart what it held', async (t) => {
