@@ -166,7 +166,7 @@ export class BackgroundPuts implements BlockObserver {
     const { signal } = this.#stop;
     const layer = this.#context.store.state.active;
     const { pending } = layer;
-    if (this.#isIdle || pending?.snapshotId == null) return;
+    if (this.#isIdle || pending === undefined || pending.snapshotId === null) return;
     const idleMs =
       this.#lastPutMs === undefined
         ? this.#clock.dateMs() - pending.startedMs
