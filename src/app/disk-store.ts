@@ -12,10 +12,11 @@ import { DEFAULT_DISK_CACHE_BYTES, type ServeSettings } from './settings.js';
  * @throws {EnvironmentError} in one line when its folder cannot be used.
  */
 export async function openDiskStore(
-  { disk, api = {}, exports }: ServeSettings,
+  { disk, api = {}, exports, onDemand }: ServeSettings,
   { logger, clock }: { readonly logger: Logger; readonly clock: Clock },
 ): Promise<DiskStore | undefined> {
-  if (disk === undefined || exports.every(({ source }) => source.kind === 'memory')) return undefined;
+  const readsSnapshots = onDemand !== undefined || exports.some(({ source }) => source.kind !== 'memory');
+  if (disk === undefined || !readsSnapshots) return undefined;
   const { dir, bytesMax = DEFAULT_DISK_CACHE_BYTES } = disk;
   const cache = await DiskCache.open({ dir, bytesMax, logger, clock });
   return { cache, service: serviceIdentityOf(api, process.env) };

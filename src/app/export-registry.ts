@@ -3,6 +3,7 @@ import type { ExportLease, ExportListing, ExportTable } from '../nbd/export-tabl
 import type { ExportTraffic } from '../nbd/traffic.js';
 import { ExportRefusalKind, ExportRefusedError } from '../nbd/export-table.js';
 import { assert } from '../util/assert.js';
+import type { Fork } from '../writer/fork.js';
 
 /** One export of the registry. */
 export interface RegisteredExport {
@@ -10,6 +11,8 @@ export interface RegisteredExport {
   readonly device: BlockDevice;
   /** Where the requests of its clients are counted. Default: nobody sees them. */
   readonly traffic?: ExportTraffic;
+  /** Of a disk that can be written: what is behind the device, for whoever looks at it. */
+  readonly fork?: Fork;
   /**
    * Called when a client begins or ends to use it, with the number of those that do.
    *
@@ -18,26 +21,47 @@ export interface RegisteredExport {
   readonly usersChanged?: (userCount: number, saidGoodbye: boolean) => void;
 }
 
+/** Exports that are not there from the start, but opened when somebody asks for them. */
+export interface ExportSupply {
+  /** What LIST shows beside the exports that are there. It never fails. */
+  list(signal: AbortSignal): Promise<readonly ExportListing[]>;
+  /**
+   * Opens an export, calls `use` while it is certain to be open, and gives what that gives.
+   *
+   * @throws {ExportRefusedError}
+   */
+  supply<T>(name: string, signal: AbortSignal, use: (entry: RegisteredExport) => T): Promise<T>;
+  /** Lets go of everything. Call it when no connection is left. */
+  close(): Promise<void>;
+}
+
+/** What is there, and how many use it. */
+interface Entry {
+  readonly registered: RegisteredExport;
+  userCount: number;
+  /** No new client gets it: it is closed when the last one goes. */
+  isRetired: boolean;
+}
+
 /**
- * The exports of one server, all open from the start. The empty name, which clients send when the user named no
+ * The exports of one server, which may change while it runs. The empty name, which clients send when the user named no
  * export, stands for the first one.
  */
 export class ExportRegistry implements ExportTable {
-  readonly #exports: ReadonlyMap<string, RegisteredExport>;
-  readonly #default: RegisteredExport;
+  #entries: ReadonlyMap<string, Entry> = new Map();
+  /** Those that were taken away and still have clients. */
+  readonly #retired = new Set<Entry>();
+  readonly #supply: ExportSupply | undefined;
   #leaseCount = 0;
-  readonly #userCounts = new Map<string, number>();
 
-  /** @param exports at least one, with distinct names that are not empty. */
-  constructor(exports: readonly RegisteredExport[]) {
-    const first = exports[0];
-    assert(first !== undefined, 'a server needs an export');
-    this.#default = first;
-    this.#exports = new Map(exports.map((entry) => [entry.name, entry]));
-    assert(
-      this.#exports.size === exports.length && !this.#exports.has(''),
-      'export names are distinct and not empty',
-    );
+  /**
+   * @param exports with distinct names that are not empty; at least one, unless there is a supply.
+   * @param supply default: none; names that are not there are refused.
+   */
+  constructor(exports: readonly RegisteredExport[], supply?: ExportSupply) {
+    assert(exports.length > 0 || supply !== undefined, 'a server needs an export');
+    this.#supply = supply;
+    this.#entries = entriesOf(exports, new Map());
   }
 
   /** Connections that use a device now. */
@@ -45,47 +69,115 @@ export class ExportRegistry implements ExportTable {
     return this.#leaseCount;
   }
 
-  /** Clients that use an export now. */
-  userCountOf(name: string): number {
-    return this.#userCounts.get(name) ?? 0;
+  /** The exports that are there, in their order. */
+  get exports(): readonly RegisteredExport[] {
+    return [...this.#entries.values()].map(({ registered }) => registered);
   }
 
-  list(): readonly ExportListing[] {
-    return [...this.#exports.values()].map(({ name, device }) => ({
+  /** Clients that use an export now. */
+  userCountOf(name: string): number {
+    return this.#entries.get(name)?.userCount ?? 0;
+  }
+
+  list(signal: AbortSignal = NEVER): readonly ExportListing[] | Promise<readonly ExportListing[]> {
+    const here = this.exports.map(({ name, device }) => ({
       name,
       ...(device.description === undefined ? {} : { description: device.description }),
     }));
+    if (this.#supply === undefined) return here;
+    return this.#supply
+      .list(signal)
+      .then((more) => [...here, ...more.filter(({ name }) => !this.#entries.has(name))]);
   }
 
   /** @throws {ExportRefusedError} for a name that is not there; the reason is meant for the client's user. */
-  acquire(name: string): Promise<ExportLease> {
-    const found = name === '' ? this.#default : this.#exports.get(name);
-    if (found === undefined) {
-      return Promise.reject(new ExportRefusedError(ExportRefusalKind.Unknown, 'no export of this name'));
+  acquire(name: string, { signal = NEVER }: { readonly signal?: AbortSignal } = {}): Promise<ExportLease> {
+    const found = name === '' ? this.#entries.values().next().value : this.#entries.get(name);
+    if (found !== undefined) return Promise.resolve(this.#lease(found));
+    if (this.#supply === undefined || name === '') {
+      const reason =
+        name === '' ? 'there is no default export: ask for one by its name' : 'no export of this name';
+      return Promise.reject(new ExportRefusedError(ExportRefusalKind.Unknown, reason));
     }
-    this.#count(found, 1, false);
-    let released = false;
-    return Promise.resolve({
-      name: found.name,
-      device: found.device,
-      ...(found.traffic === undefined ? {} : { traffic: found.traffic }),
-      release: (saidGoodbye = false) => {
-        assert(!released, `the lease on "${found.name}" was released twice`);
-        released = true;
-        this.#count(found, -1, saidGoodbye);
-      },
-    });
+    return this.#supply.supply(name, signal, (registered) =>
+      this.#lease({ registered, userCount: 0, isRetired: false }),
+    );
   }
 
-  #count(entry: RegisteredExport, by: number, saidGoodbye: boolean): void {
-    this.#leaseCount += by;
-    const userCount = (this.#userCounts.get(entry.name) ?? 0) + by;
-    this.#userCounts.set(entry.name, userCount);
-    entry.usersChanged?.(userCount, saidGoodbye);
+  /**
+   * Puts other exports in the place of those that are there. One that is the same object goes on as it was; one that is no
+   * longer there keeps the clients that it has, gets no new ones, and is closed when the last one goes.
+   */
+  async replace(exports: readonly RegisteredExport[]): Promise<void> {
+    assert(exports.length > 0 || this.#supply !== undefined, 'a server needs an export');
+    const before = this.#entries;
+    this.#entries = entriesOf(exports, before);
+    const kept = new Set(this.#entries.values());
+    const gone = [...before.values()].filter((entry) => !kept.has(entry));
+    for (const entry of gone) {
+      entry.isRetired = true;
+      this.#retired.add(entry);
+    }
+    for (const entry of gone) {
+      if (entry.userCount === 0) await this.#closeRetired(entry);
+    }
   }
 
   /** Closes every device. Call it when no connection is left. */
   async close(): Promise<void> {
-    for (const { device } of this.#exports.values()) await device.close?.();
+    const devices = [...this.#entries.values(), ...this.#retired].map(({ registered }) => registered.device);
+    this.#retired.clear();
+    for (const device of new Set(devices)) await device.close?.();
+    await this.#supply?.close();
   }
+
+  #lease(entry: Entry): ExportLease {
+    const { name, device, traffic } = entry.registered;
+    this.#count(entry, 1, false);
+    let released = false;
+    return {
+      name,
+      device,
+      ...(traffic === undefined ? {} : { traffic }),
+      release: (saidGoodbye = false) => {
+        assert(!released, `the lease on "${name}" was released twice`);
+        released = true;
+        this.#count(entry, -1, saidGoodbye);
+      },
+    };
+  }
+
+  #count(entry: Entry, by: number, saidGoodbye: boolean): void {
+    this.#leaseCount += by;
+    entry.userCount += by;
+    entry.registered.usersChanged?.(entry.userCount, saidGoodbye);
+    if (entry.isRetired && entry.userCount === 0) void this.#closeRetired(entry);
+  }
+
+  /** One device may be there under several names: the last of them closes it. */
+  async #closeRetired(entry: Entry): Promise<void> {
+    if (!this.#retired.delete(entry)) return;
+    const { device } = entry.registered;
+    const others = [...this.#entries.values(), ...this.#retired];
+    if (others.some(({ registered }) => registered.device === device)) return;
+    await device.close?.();
+  }
+}
+
+const NEVER = new AbortController().signal;
+
+/** By their names; those that were there before are the same entries, with the clients that they have. */
+function entriesOf(
+  exports: readonly RegisteredExport[],
+  before: ReadonlyMap<string, Entry>,
+): ReadonlyMap<string, Entry> {
+  const entries = new Map<string, Entry>();
+  for (const registered of exports) {
+    const { name } = registered;
+    assert(name !== '' && !entries.has(name), 'export names are distinct and not empty');
+    const known = before.get(name);
+    const isSame = known?.registered === registered;
+    entries.set(name, isSame ? known : { registered, userCount: 0, isRetired: false });
+  }
+  return entries;
 }

@@ -59,6 +59,7 @@ export function addressesToListenOn(
 /**
  * Listens on all addresses.
  *
+ * @param exportNames when there are none, the URIs name none either.
  * @returns a URI for each address and export.
  * @throws {EnvironmentError} when one cannot be had; {UsageError} when a socket that was passed on would show disks to
  *   the network in the clear, unless that is allowed.
@@ -70,10 +71,11 @@ export async function listenOnAll(
   { unixMode, tls, isInsecureAllowed = false }: ListenSettings,
 ): Promise<readonly string[]> {
   const uris: string[] = [];
+  const names = exportNames.length === 0 ? [''] : exportNames;
   for (const address of addresses) {
     const bound = await server.listen(address, unixMode === undefined ? {} : { unixMode });
     checkExposure(bound, { isTlsRequired: tls?.mode === 'require', isInsecureAllowed });
-    uris.push(...exportNames.map((name) => formatNbdUri(bound, name, { isTls: tls?.mode === 'require' })));
+    uris.push(...names.map((name) => formatNbdUri(bound, name, { isTls: tls?.mode === 'require' })));
   }
   return uris;
 }

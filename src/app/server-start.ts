@@ -6,10 +6,14 @@ import { SnapshotDevice } from '../snapshot/snapshot-device.js';
 import { systemClock, type Clock } from '../util/clock.js';
 import { silentLogger, type Logger } from '../util/logger.js';
 import { connectApi } from './api-connection.js';
+import { ExportChanger, type ExportChanges } from './export-changing.js';
 import { openExports } from './export-opening.js';
+import type { ExportSpec } from './export-spec.js';
+import { createSupply } from './on-demand/create-supply.js';
 import { openDiskStore } from './disk-store.js';
 import { ExportRegistry } from './export-registry.js';
 import { hydrateAll } from './hydrating.js';
+import { createProfiles } from './profile-keeping.js';
 import { createLineage } from './lineage-sharing.js';
 import { addressesToListenOn, listenOnAll, loadTls } from './listening.js';
 import { DEFAULT_CACHE_MEMORY_BYTES, type ServeSettings } from './settings.js';
@@ -20,8 +24,14 @@ export interface RunningServer {
   readonly uris: readonly string[];
   /** What calls of the EBS direct APIs were made, and what they cost; undefined where none can be. */
   usage(): ApiUsage | undefined;
-  /** Takes no new clients, finishes what is in flight, disconnects, and lets go of everything. */
-  drain(): Promise<void>;
+  /**
+   * Takes no new clients, finishes what is in flight, disconnects, and lets go of everything.
+   *
+   * @param timeoutMs after which clients that are left are cut. Default: 10,000.
+   */
+  drain(timeoutMs?: number): Promise<void>;
+  /** Serves other exports from now on, see {@link ExportChanger.change}. */
+  changeExports(specs: readonly ExportSpec[]): Promise<ExportChanges>;
   /**
    * Reads certificates and keys again, for clients to come.
    *
@@ -65,7 +75,9 @@ export async function startServer(
     const addresses = addressesToListenOn(listen, { environment: process.env, pid: process.pid });
     const tls = listen.tls === undefined ? undefined : await loadTls(listen.tls);
 
-    const needsApi = settings.exports.some(({ source }) => source.kind !== 'memory');
+    const { onDemand } = settings;
+    const needsApi =
+      onDemand !== undefined || settings.exports.some(({ source }) => source.kind !== 'memory');
     const canMakeEmulator = settings.exports.some(({ source }) => source.kind === 'blank');
     const context = { logger, clock, canMakeEmulator };
     const connection = needsApi ? await connectApi(settings.api ?? {}, context) : undefined;
@@ -76,19 +88,29 @@ export async function startServer(
     const cache = new BlockCache(settings.cacheMemoryBytes ?? DEFAULT_CACHE_MEMORY_BYTES);
     const lineage = createLineage(settings, { connection, cache, disk, clock, logger });
     releases.push(() => Promise.resolve(lineage?.close()));
-    const exports = await openExports(settings.exports, {
+    const profiles = createProfiles(settings, { lineage, clock, logger });
+    const opening = {
       connection,
       cache,
       disk,
       lineage,
+      profiles,
       readsAhead: settings.readsAhead,
       hasOneBitmap: settings.hasOneBitmap,
       logger,
       clock,
-      signal,
+      signal: undefined,
       ...(settings.forks === undefined ? {} : { forks: settings.forks }),
-    });
-    const registry = new ExportRegistry(exports);
+    };
+    const exports = await openExports(settings.exports, { ...opening, signal });
+    const supply =
+      onDemand === undefined || connection === undefined
+        ? undefined
+        : createSupply(onDemand, { ...opening, connection });
+    const registry = new ExportRegistry(exports, supply);
+    const changer = new ExportChanger(registry, settings.exports, connection !== undefined, (specs) =>
+      openExports(specs, opening),
+    );
     releases.push(() => registry.close());
 
     const { connectionsMax } = listen;
@@ -121,11 +143,12 @@ export async function startServer(
     return {
       uris,
       usage: () => connection?.usage(),
-      drain: async () => {
-        await server.drain();
+      drain: async (timeoutMs) => {
+        await server.drain(timeoutMs);
         await release();
       },
       reload: async () => tls?.credentials.reload(),
+      changeExports: (specs) => changer.change(specs),
       close: release,
     };
   } catch (error) {

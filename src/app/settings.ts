@@ -2,9 +2,11 @@ import type { ListenAddress } from '../nbd/listen/listen-address.js';
 import type { ApiPrices } from '../ebs/cost.js';
 import type { TlsFiles } from '../nbd/tls/tls-credentials.js';
 import { GIB, MIB } from '../util/units.js';
+import type { ProfileMode } from '../snapshot/profile/profiles.js';
 import type { Durability } from '../writer/fork.js';
 import type { ExpressedWishes } from '../writer/fork-facts.js';
 import type { ExportSpec } from './export-spec.js';
+import type { AllowRules } from './on-demand/allow-rules.js';
 
 /** Which EBS is spoken to, and how patiently. */
 export interface ApiSettings {
@@ -94,11 +96,25 @@ export interface ReadingSettings {
   readonly readsAhead?: boolean;
   /** Fetch what did not change between snapshots of one lineage once for all of them. Default: true. */
   readonly sharesLineage?: boolean;
+  /** What is done with profiles of first reads. Default: use where there is a disk cache, off elsewhere. */
+  readonly profile?: ProfileMode | 'off';
+}
+
+/** Snapshots that are opened when a client asks for them by their ids. */
+export interface OnDemandSettings {
+  /** Which: any of the rules. Default, also when empty: every snapshot that can be read. */
+  readonly allow?: AllowRules;
+  /** Open at once, at most. Default: 64. */
+  readonly openMax?: number;
+  /** How long one stays open that nobody uses. Default: 300,000. */
+  readonly idleMs?: number;
 }
 
 /** All that `snapnbd serve` can be told. */
 export interface ServeSettings extends ReadingSettings {
-  /** At least one; the first is also the default export. */
+  /** Default: none. */
+  readonly onDemand?: OnDemandSettings;
+  /** At least one, unless there are some on demand; the first is also the default export. */
   readonly exports: readonly ExportSpec[];
   /** Offer one bitmap of what has changed, where several are asked for: the first. Default: false, all of them. */
   readonly hasOneBitmap?: boolean;

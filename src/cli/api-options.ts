@@ -12,7 +12,9 @@ const PRICE_NAMES = ['list', 'get', 'put'] as const;
 export interface ApiOptions {
   readonly region?: string;
   readonly profile?: string;
+  readonly awsProfile?: string;
   readonly endpointUrl?: string;
+  readonly ec2EndpointUrl?: string;
   readonly emulator?: string;
   readonly retryTimeout?: number;
   readonly maxInflight?: number;
@@ -22,12 +24,16 @@ export interface ApiOptions {
 }
 
 /** Adds the options of every command that calls the EBS direct APIs. */
-export function addApiOptions(command: Command): Command {
+export function addApiOptions(
+  command: Command,
+  profileHelp = 'profile in the shared AWS configuration (default: as the AWS CLI finds it)',
+): Command {
   return command
     .option('--region <REGION>', 'AWS region (default: as the AWS CLI finds it)')
+    .option('--profile <PROFILE>', profileHelp)
     .option(
-      '--profile <PROFILE>',
-      'profile in the shared AWS configuration (default: as the AWS CLI finds it)',
+      '--aws-profile <PROFILE>',
+      'the same as --profile, for one that is called as what else --profile of serve takes',
     )
     .option(
       '--endpoint-url <URL>',
@@ -36,7 +42,6 @@ export function addApiOptions(command: Command): Command {
     .addOption(
       new Option('--emulator <DIR>', 'use the embedded emulator on this folder instead of AWS').conflicts([
         'region',
-        'profile',
         'endpointUrl',
       ]),
     )
@@ -71,13 +76,29 @@ export function addApiOptions(command: Command): Command {
     );
 }
 
+/** Adds the option of every command that asks EC2 as well. */
+export function addEc2Option(command: Command): Command {
+  return command.addOption(
+    new Option(
+      '--ec2-endpoint-url <URL>',
+      'endpoint of EC2 (default: AWS_ENDPOINT_URL_EC2, that of --endpoint-url if it is not at AWS, or the region)',
+    ).conflicts(['emulator']),
+  );
+}
+
 /** The settings that the options stand for. */
 export function apiSettingsOf(options: ApiOptions): ApiSettings {
-  if (options.endpointUrl !== undefined) checkEndpointUrl(options.endpointUrl);
+  const profile = options.awsProfile ?? options.profile;
+  if (profile !== undefined && options.emulator !== undefined) {
+    throw new UsageError('Cannot use --emulator with a profile of AWS: it is instead of AWS.');
+  }
+  if (options.endpointUrl !== undefined) checkEndpointUrl('--endpoint-url', options.endpointUrl);
+  if (options.ec2EndpointUrl !== undefined) checkEndpointUrl('--ec2-endpoint-url', options.ec2EndpointUrl);
   return {
     ...(options.region === undefined ? {} : { region: options.region }),
-    ...(options.profile === undefined ? {} : { profile: options.profile }),
+    ...(profile === undefined ? {} : { profile }),
     ...(options.endpointUrl === undefined ? {} : { endpointUrl: options.endpointUrl }),
+    ...(options.ec2EndpointUrl === undefined ? {} : { ec2EndpointUrl: options.ec2EndpointUrl }),
     ...(options.emulator === undefined ? {} : { emulatorDir: options.emulator }),
     ...(options.retryTimeout === undefined ? {} : { retryTotalMs: options.retryTimeout }),
     ...(options.maxInflight === undefined ? {} : { inFlightMax: options.maxInflight }),
@@ -87,10 +108,10 @@ export function apiSettingsOf(options: ApiOptions): ApiSettings {
   };
 }
 
-function checkEndpointUrl(text: string): void {
+function checkEndpointUrl(option: string, text: string): void {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
-    throw new UsageError(`Cannot use "${text}" as --endpoint-url: write http://HOST:PORT or https://HOST.`);
+    throw new UsageError(`Cannot use "${text}" as ${option}: write http://HOST:PORT or https://HOST.`);
   }
 }
 

@@ -3,6 +3,7 @@ import { EnvironmentError } from '../util/errors.js';
 import { formatBytes } from '../util/units.js';
 import { parseDescription, parseFill, parseSeed, parseVolumeSizeGib } from './emulator-values.js';
 import { StatusLine } from './status-line.js';
+import { formatTable } from './table.js';
 
 const BLOCK_BYTES = 512 * 1024;
 
@@ -85,20 +86,6 @@ async function runList({ dir, json }: ListOptions): Promise<void> {
   ]);
   const heading = ['SNAPSHOT', 'STATE', 'SIZE', 'LISTED', 'OWN', 'PARENT', 'STARTED', 'DESCRIPTION'];
   process.stdout.write(formatTable([heading, ...rows]));
-}
-
-/** Columns as wide as their widest cell. */
-function formatTable(rows: readonly (readonly string[])[]): string {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  return rows
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .map((line) => `${line}\n`)
-    .join('');
 }
 
 interface SynthOptions {

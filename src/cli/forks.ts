@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import type { ForkStatus } from '../app/committing.js';
 import { formatBytes } from '../util/units.js';
 import { addStateOptions, stateSettingsOf, type StateOptions } from './fork-options.js';
+import { formatTable } from './table.js';
 
 interface ForksOptions extends StateOptions {
   readonly json?: true;
@@ -37,7 +38,7 @@ async function discard(name: string, options: StateOptions): Promise<void> {
 }
 
 function tableOf(forks: readonly ForkStatus[]): string {
-  const rows = [
+  return formatTable([
     ['NAME', 'BASE', 'SIZE', 'STAGED', 'PUT', 'STATE', 'LAST FLUSH'],
     ...forks.map((fork) => [
       fork.name,
@@ -48,15 +49,5 @@ function tableOf(forks: readonly ForkStatus[]): string {
       fork.state,
       fork.lastFlushAt ?? 'never',
     ]),
-  ];
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  return rows
-    .map(
-      (row) =>
-        `${row
-          .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-          .join('  ')
-          .trimEnd()}\n`,
-    )
-    .join('');
+  ]);
 }

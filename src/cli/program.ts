@@ -4,6 +4,7 @@ import { commitCommand } from './commit.js';
 import { copyCommand } from './copy.js';
 import { downloadCommand } from './download.js';
 import { emulatorCommand } from './emulator.js';
+import { encryptionByDefaultCommand } from './encryption-by-default.js';
 import { discardCommand, forksCommand } from './forks.js';
 import { infoCommand } from './info.js';
 import { mapCommand } from './map.js';
@@ -29,6 +30,7 @@ export function createProgram(): Command {
     .addCommand(uploadCommand())
     .addCommand(copyCommand())
     .addCommand(mapCommand())
+    .addCommand(encryptionByDefaultCommand())
     .addCommand(emulatorCommand());
   throwRatherThanExit(program);
   return program;

@@ -9,7 +9,7 @@ import { ByteQueue } from './byte-queue.js';
 import { receiveFrom, type ByteReceiver } from './byte-source.js';
 import type { ConnectionSetup } from './connection-setup.js';
 import { ExportHolder } from './export-holder.js';
-import { ExportRefusedError, type ExportLease } from './export-table.js';
+import { ExportRefusedError, type ExportLease, type ExportListing } from './export-table.js';
 import { agreedFeaturesOf, transmissionFlagsOf } from './export-facts.js';
 import { HandshakeTimer } from './handshake-timer.js';
 import { OptionReplyType } from './handshake-constants.js';
@@ -66,7 +66,7 @@ export class Connection {
     this.#export = new ExportHolder(setup.exports, this.#abort.signal, setup.logger);
     this.#negotiation = new Negotiation({
       limits: setup.limits,
-      listExports: () => setup.exports.list(),
+      listExports: () => setup.exports.list(this.#abort.signal),
       tlsMode: setup.tlsMode,
       ...(setup.refusal === undefined ? {} : { refusal: setup.refusal }),
     });
@@ -196,6 +196,9 @@ export class Connection {
         case 'acquire':
           void this.#acquire(action.name);
           break;
+        case 'list':
+          void this.#list(action.listings);
+          break;
         case 'startTls':
           void this.#startTls();
           break;
@@ -246,6 +249,17 @@ export class Connection {
       if (outcome instanceof ExportRefusedError) this.#run(this.#negotiation.exportRefused(outcome));
       else this.#run(this.#negotiation.exportAcquired(outcome));
     });
+    this.#advance();
+    if (this.#hasInputEnded) this.#onEnd();
+  }
+
+  /** Waits for what LIST shows, and takes the negotiation up again. */
+  async #list(listings: Promise<readonly ExportListing[]>): Promise<void> {
+    this.#handshakeTimer.pause();
+    const listed = await listings;
+    if (this.#status >= Status.Ending) return;
+    this.#handshakeTimer.resume();
+    this.#attempt(() => this.#run(this.#negotiation.exportsListed(listed)));
     this.#advance();
     if (this.#hasInputEnded) this.#onEnd();
   }

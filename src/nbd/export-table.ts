@@ -27,8 +27,12 @@ export interface ExportLease {
 
 /** The exports of a server, looked up by each client anew. */
 export interface ExportTable {
-  /** What LIST shows, in that order. */
-  list(): readonly ExportListing[];
+  /**
+   * What LIST shows, in that order. It does not fail.
+   *
+   * @param signal aborts when the client has gone or the server is closing.
+   */
+  list(signal: AbortSignal): readonly ExportListing[] | Promise<readonly ExportListing[]>;
   /**
    * Resolves a name; "" is the default export. It may take time, as a device is opened when it is first needed.
    *

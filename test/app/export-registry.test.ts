@@ -50,3 +50,36 @@ t.test('no exports, empty names and doubles are defects of the caller', async (t
     AssertionError,
   );
 });
+
+t.test('exports are replaced: the same go on, others keep the clients that they have', async (t) => {
+  const [a, b, shared] = [device(), device(), device()];
+  const kept = { name: 'kept', device: a };
+  const registry = new ExportRegistry([
+    kept,
+    { name: 'gone', device: b },
+    { name: 'one', device: shared },
+    { name: 'two', device: shared },
+  ]);
+  const onKept = await registry.acquire('kept');
+  const onGone = await registry.acquire('gone');
+  const next = device();
+  await registry.replace([{ name: 'gone', device: next }, kept, { name: 'two', device: shared }]);
+  t.strictSame(
+    registry.exports.map(({ name }) => name),
+    ['gone', 'kept', 'two'],
+  );
+  const byDefault = await registry.acquire('');
+  t.equal(byDefault.device, next, 'the first is the default one now');
+  byDefault.release();
+  t.equal(registry.userCountOf('kept'), 1);
+  t.equal(onGone.device, b);
+  t.strictSame([b.closed, shared.closed], [0, 0]);
+  onGone.release();
+  t.equal(b.closed, 1);
+  await t.rejects(registry.acquire('one'), ExportRefusedError);
+  onKept.release();
+  await registry.replace([kept]);
+  t.equal(shared.closed, 1);
+  await registry.close();
+  t.strictSame([a.closed, b.closed, next.closed, shared.closed], [1, 1, 1, 1]);
+});

@@ -2,7 +2,7 @@ import { SNAPSHOT_ID_PATTERN } from '../../ebs/constants.js';
 import { OWNER_ID } from '../operations/start-snapshot.js';
 import type { SnapshotRegistry } from '../snapshot-registry.js';
 import { SnapshotOrigin, SnapshotState, type SnapshotMetadata } from '../store/metadata.js';
-import { matchesWildcards } from '../wildcards.js';
+import { matchesWildcards } from '../../util/wildcards.js';
 import { Ec2ApiError } from './ec2-error.js';
 import { invalidValue, shown, type Ec2Query, type QueryFilter } from './query.js';
 import type { XmlElements } from './xml.js';

@@ -1,4 +1,4 @@
-import { matchesWildcards } from '../wildcards.js';
+import { matchesWildcards } from '../../util/wildcards.js';
 import type { FaultSettings } from './settings.js';
 
 /** True when the settings say that nobody has this permission. @param permission such as `ebs:GetSnapshotBlock`. */

@@ -10,7 +10,7 @@ export const NegotiationState = {
   SkipData: 'skipData',
   /** TLS is being set up. */
   Tls: 'tls',
-  /** An option waits for an export to be looked up. */
+  /** An option waits for an export to be looked up, or for the list of them. */
   Export: 'export',
   /** Nothing more is parsed: requests follow, or the connection ends. */
   Over: 'over',

@@ -3,7 +3,7 @@ import { messageOf } from '../../util/errors.js';
 import type { ByteQueue } from '../byte-queue.js';
 import { CLIENT_FLAGS_BYTES, decodeClientFlags, encodeGreeting } from '../codec/greeting.js';
 import { decodeOptionHeader, OPTION_HEADER_BYTES } from '../codec/option-request.js';
-import type { ExportLease, ExportRefusedError } from '../export-table.js';
+import type { ExportLease, ExportListing, ExportRefusedError } from '../export-table.js';
 import { ClientFlag, HandshakeFlag, OptionReplyType, OptionType } from '../handshake-constants.js';
 import { ProtocolError } from '../protocol-error.js';
 import { LEGAL_MOVES, NegotiationState } from './negotiation-state.js';
@@ -64,12 +64,19 @@ export class Negotiation {
 
   /** The export that an `acquire` action asked for. */
   exportAcquired(lease: ExportLease): NegotiationAction[] {
-    return this.#answerInquiry((inquiry) => inquiry.acquired(lease));
+    return this.#answerWaiting(this.#takeInquiry(), (inquiry) => inquiry.acquired(lease));
   }
 
   /** There is no export for an `acquire` action. */
   exportRefused(error: ExportRefusedError): NegotiationAction[] {
-    return this.#answerInquiry((inquiry) => inquiry.refused(error));
+    return this.#answerWaiting(this.#takeInquiry(), (inquiry) => inquiry.refused(error));
+  }
+
+  /** What a `list` action waited for. */
+  exportsListed(listings: readonly ExportListing[]): NegotiationAction[] {
+    const { listed } = this.#session;
+    this.#session.listed = undefined;
+    return this.#answerWaiting(listed, (answer) => answer(listings));
   }
 
   /** The connection is encrypted; what comes now was sent by whoever holds the other end of that. */
@@ -172,7 +179,10 @@ export class Negotiation {
   #stateAfterOption(): NegotiationState {
     if (this.#session.isOver) return NegotiationState.Over;
     if (this.#session.isStartingTls) return NegotiationState.Tls;
-    return this.#session.inquiry === undefined ? NegotiationState.OptionHeader : NegotiationState.Export;
+    const { inquiry, listed } = this.#session;
+    return inquiry === undefined && listed === undefined
+      ? NegotiationState.OptionHeader
+      : NegotiationState.Export;
   }
 
   /** The data of an option are malformed: an answer, unless it is the option that cannot have one. */
@@ -181,15 +191,19 @@ export class Negotiation {
     else this.#session.refuse(OptionReplyType.ErrInvalid, messageOf(error));
   }
 
-  #answerInquiry(answer: (inquiry: NonNullable<NegotiationSession['inquiry']>) => void): NegotiationAction[] {
-    const inquiry = this.#session.inquiry;
-    assert(inquiry !== undefined && this.#state === 'export', 'nobody asked for an export');
+  #takeInquiry(): NegotiationSession['inquiry'] {
+    const { inquiry } = this.#session;
     this.#session.inquiry = undefined;
+    return inquiry;
+  }
+
+  #answerWaiting<T>(waiting: T | undefined, answer: (waiting: T) => void): NegotiationAction[] {
+    assert(waiting !== undefined && this.#state === 'export', 'nobody asked for an export');
     if (this.#refusal !== undefined) {
       if (this.#session.option === OptionType.ExportName) this.#close(this.#refusal.message);
       else this.#refuse(this.#refusal);
     } else {
-      answer(inquiry);
+      answer(waiting);
       this.#move(this.#session.isOver ? NegotiationState.Over : NegotiationState.OptionHeader);
     }
     return this.#session.takeActions();

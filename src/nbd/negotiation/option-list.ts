@@ -6,8 +6,10 @@ import type { NegotiationSession } from './session.js';
 /** One reply for each export, then the acknowledgement. [nbd: NBD_OPT_LIST; nbd-rule 7] */
 export function handleList(session: NegotiationSession, data: Buffer): void {
   expectNoData(data);
-  for (const { name, description } of session.setup.listExports()) {
-    session.reply(OptionReplyType.Server, encodeServerReply({ name, description: description ?? '' }));
-  }
-  session.reply(OptionReplyType.Ack);
+  session.listExports((listings) => {
+    for (const { name, description } of listings) {
+      session.reply(OptionReplyType.Server, encodeServerReply({ name, description: description ?? '' }));
+    }
+    session.reply(OptionReplyType.Ack);
+  });
 }

@@ -11,6 +11,8 @@ export type NegotiationAction =
   | { readonly kind: 'send'; readonly bytes: Buffer }
   /** Look up an export, then call `exportAcquired` or `exportRefused`. Nothing is parsed until then. */
   | { readonly kind: 'acquire'; readonly name: string }
+  /** Wait for what LIST shows, then call `exportsListed`. Nothing is parsed until then. */
+  | { readonly kind: 'list'; readonly listings: Promise<readonly ExportListing[]> }
   /** Encrypt, then call `tlsStarted`. Nothing is parsed until then. */
   | { readonly kind: 'startTls' }
   /** Go on to requests. */
@@ -47,7 +49,7 @@ export interface ExportInquiry {
 export interface NegotiationSetup {
   readonly limits: NbdLimits;
   /** What LIST shows. */
-  readonly listExports: () => readonly ExportListing[];
+  readonly listExports: () => readonly ExportListing[] | Promise<readonly ExportListing[]>;
   readonly tlsMode: TlsMode;
   /** When set, options are answered with it from the start. */
   readonly refusal?: Refusal;
@@ -65,6 +67,8 @@ export class NegotiationSession {
   replyStyle: ReplyStyle = ReplyStyle.Simple;
   /** Set while an option waits for an export. */
   inquiry: ExportInquiry | undefined;
+  /** Set while LIST waits for what it is to show. */
+  listed: ((listings: readonly ExportListing[]) => void) | undefined;
   /** The option that is being answered. */
   option = 0;
   /** True once nothing more is going to be negotiated. */
@@ -131,6 +135,17 @@ export class NegotiationSession {
   acquire(name: string, inquiry: ExportInquiry): void {
     this.inquiry = inquiry;
     this.#actions.push({ kind: 'acquire', name });
+  }
+
+  /** Finds out what LIST shows on behalf of the current option. */
+  listExports(listed: (listings: readonly ExportListing[]) => void): void {
+    const listings = this.setup.listExports();
+    if (!(listings instanceof Promise)) {
+      listed(listings);
+      return;
+    }
+    this.listed = listed;
+    this.#actions.push({ kind: 'list', listings });
   }
 
   /** Ends the handshake with success. */

@@ -330,3 +330,24 @@ t.test('requests that come right behind GO are answered', async (t) => {
   t.equal((await client.readAnswers()).at(-1)?.type, REP.ACK);
   t.equal((await client.readSimple(512)).error, 0);
 });
+
+t.test(
+  '[nbd: NBD_OPT_LIST; nbd-rule 7] a list that takes time: nothing else is answered before it',
+  async (t) => {
+    let give: (listings: { name: string; description: string }[]) => void = () => undefined;
+    const listings = new Promise<{ name: string; description: string }[]>((resolve) => (give = resolve));
+    const exports = {
+      list: () => listings,
+      acquire: () => Promise.reject(new ExportRefusedError(ExportRefusalKind.Unknown, 'none')),
+    };
+    const { client } = await openClient(t, { exports });
+    client.write(optionBytes(OPT.LIST, Buffer.alloc(0)));
+    client.write(optionBytes(OPT.INFO, infoData('x')));
+    await settle();
+    t.equal(client.pendingBytes, 0);
+    give([{ name: 'late', description: 'but here' }]);
+    const types = (await client.readAnswers()).map(({ type }) => type);
+    t.strictSame(types, [REP.SERVER, REP.ACK]);
+    t.match(await client.readAnswers(), [{ type: REP.ERR_UNKNOWN }]);
+  },
+);
