@@ -44,6 +44,8 @@ export interface ConnectionContext {
   readonly clock: Clock;
   /** Make the emulator's folder where there is none: for whoever writes the first snapshot into it. Default: false. */
   readonly canMakeEmulator?: boolean;
+  /** Counts the cost together with another connection, within that one's bound. Default: a count of its own. */
+  readonly meter?: CostMeter;
 }
 
 /** The emulator verifies no signature, but refuses requests that have none. */
@@ -58,7 +60,7 @@ const EMULATOR_REGION = 'us-east-1';
  */
 export async function connectApi(
   settings: ApiSettings,
-  { logger, clock, canMakeEmulator = false }: ConnectionContext,
+  { logger, clock, canMakeEmulator = false, meter: sharedMeter }: ConnectionContext,
 ): Promise<ApiConnection> {
   const { createHttpSnapshotApi } = await import('../ebs/http-client.js');
   const inFlightMax = settings.inFlightMax ?? DEFAULT_API_IN_FLIGHT_MAX;
@@ -79,12 +81,14 @@ export async function connectApi(
   const retryTotalMs = settings.retryTotalMs;
   const limiter = new Limiter(inFlightMax);
   const putLimiter = new Limiter(inFlightMax);
-  const meter = new CostMeter({
-    prices: settings.prices,
-    maxUsd: settings.costMaxUsd,
-    onRefusal: (maxUsd) =>
-      logger.error('calls that cost more are refused from now on', { maxCost: formatUsd(maxUsd) }),
-  });
+  const meter =
+    sharedMeter ??
+    new CostMeter({
+      prices: settings.prices,
+      maxUsd: settings.costMaxUsd,
+      onRefusal: (maxUsd) =>
+        logger.error('calls that cost more are refused from now on', { maxCost: formatUsd(maxUsd) }),
+    });
   const figures = new CallFigures(clock);
   const counted = withCallFigures(withCost(withVerification(client), meter), figures);
   const paced = withFlowControl(counted, {

@@ -49,7 +49,7 @@ export async function copySnapshot(task: CopyTask): Promise<CopyReport> {
       to.endpointUrl === api.endpointUrl
     )
       return await copyOver(task, from, from);
-    const destination = await connectApi(to, { ...context, canMakeEmulator: true });
+    const destination = await connectApi(to, { ...context, canMakeEmulator: true, meter: from.meter });
     try {
       return await copyOver(task, from, destination);
     } finally {
@@ -63,7 +63,7 @@ export async function copySnapshot(task: CopyTask): Promise<CopyReport> {
 async function copyOver(task: CopyTask, from: ApiConnection, to: ApiConnection): Promise<CopyReport> {
   const { snapshotId, parentSnapshotId, signal, logger, onProgress, wishes } = task;
   const startMs = performance.now();
-  const usd = (): number => from.usage().usd + (from === to ? 0 : to.usage().usd);
+  const usd = (): number => from.usage().usd;
   const stop = new AbortController();
   const either = AbortSignal.any([signal, stop.signal]);
   return goingOn(signal, true, async () => {
