@@ -1,6 +1,10 @@
+import { connect } from 'node:net';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { CMD, OPT, optionBytes } from '../fixtures/nbd-bytes.js';
+import { settle } from '../fixtures/manual-clock.js';
+import { RawNbdClient } from '../fixtures/nbd-raw-client.js';
 import { connectAgent } from '../fixtures/nbd-agent.js';
 import { needsPrograms, needsPython, PROGRAMS_TIMEOUT_MS } from '../fixtures/programs.js';
 import { mustRun, runProgram } from '../fixtures/run-program.js';
@@ -29,7 +33,7 @@ const HOLE_AND_ZERO = 3;
 
 t.test(
   'libnbd',
-  { ...needsPrograms('nbdinfo', 'nbdcopy', 'cmp', 'qemu-img'), ...needsPython('nbd') },
+  { ...needsPrograms('nbdinfo', 'nbdcopy', 'cmp', 'qemu-img', 'ss'), ...needsPython('nbd') },
   async (t) => {
     const seed = freshSeed();
     t.comment(`seed ${seed}`);
@@ -38,6 +42,9 @@ t.test(
       exports: [`root=${snapshotId}`, `scratch=memory:${SCRATCH_BYTES}`, 'blank=memory:128MiB'],
       emulator,
     });
+    const greet = (): Promise<RawNbdClient> => RawNbdClient.greet(connect(served.port, '127.0.0.1'));
+    // It says no more than that: the time that it has goes by during the other tests.
+    const idle = await greet();
 
     await t.test('nbdinfo tells what is served', async (t) => {
       for (const uri of [served.tcp('root'), served.unix('root'), `nbd://127.0.0.1:${served.port}/`]) {
@@ -164,6 +171,33 @@ t.test(
         t.equal(await through([filter, 'nbd', ...range, served.unix('root')]), expected);
         const more = ['--filter=cow', filter, 'nbd', ...range, 'shared=true', served.tcp('root')];
         t.equal(await through(more), expected, 'one connection for all, behind filters');
+      },
+    );
+
+    await t.test(
+      '[nbd-rule 19, 20, 38] limits of the process: clients who overdo it are hung up on',
+      async (t) => {
+        const [talkative, lengthy, user] = await Promise.all([greet(), greet(), greet()]);
+        await user.go('blank');
+        const sockets = await mustRun('ss', ['-Htno', 'state', 'established', `sport = :${served.port}`]);
+        const timers = sockets.trimEnd().split('\n');
+        t.ok(timers.length >= 3, sockets);
+        t.ok(
+          timers.every((line) => /timer:\(keepalive,[\d.]+sec/.test(line)),
+          sockets,
+        );
+        for (let count = 0; count < 1025; count += 1) talkative.write(optionBytes(OPT.LIST));
+        const announced = Buffer.from(optionBytes(OPT.INFO));
+        announced.writeUInt32BE(2 ** 32 - 1, announced.length - 4);
+        lengthy.write(announced);
+        await Promise.all([talkative.ended, lengthy.ended, idle.ended]);
+        for (const client of [talkative, lengthy, idle]) client.stream.destroy();
+        for (const reason of ['more than 1024 options', '4294967295 bytes', 'the handshake took too long']) {
+          while (!served.process.stderr().includes(reason)) await settle();
+        }
+        user.send({ type: CMD.READ, length: 512 });
+        t.match(await user.readSimple(512), { error: 0 }, 'who uses an export stays');
+        user.stream.destroy();
       },
     );
   },
