@@ -31,6 +31,7 @@ export async function openForkExport(
   return {
     name,
     device: withClose(owned.fork, () => served.close()),
+    fork: owned.fork,
     usersChanged: (userCount, saidGoodbye) => {
       served.userCount = userCount;
       if (saidGoodbye && userCount === 0 && context.forks.commitsOnDisconnect === true)
@@ -124,6 +125,7 @@ function withClose({ device }: Fork, close: () => Promise<void>): BlockDevice {
     zero: (offset, lengthBytes, options) => device.zero(offset, lengthBytes, options),
     cache: (offset, lengthBytes, options) => device.cache(offset, lengthBytes, options),
     extents: (offset, lengthBytes, options) => device.extents(offset, lengthBytes, options),
+    metaContexts: device.metaContexts,
     close,
   };
 }

@@ -3,6 +3,7 @@ import type {
   Extent,
   ExtentOptions,
   ExtentSource,
+  ExtentSource,
   ReadIntoResult,
   ReadResult,
   RequestOptions,
@@ -21,6 +22,9 @@ import type { Layer } from './layer.js';
 import { RangeLock, type Release } from './range-lock.js';
 import { Reopener } from './reopener.js';
 import { SECTOR_BYTES } from './sector-state.js';
+
+/** The name of what is staged, as a bitmap of QEMU's. */
+const FORK_BITMAP = 'qemu:dirty-bitmap:fork';
 
 /** The name of what is staged, as a bitmap of QEMU's. */
 const FORK_BITMAP = 'qemu:dirty-bitmap:fork';
@@ -155,6 +159,14 @@ export class ForkDevice implements BlockDevice {
     }
   }
 
+  /**
+   * What has been written, trimmed and zeroed since the base, by sectors: 1 is dirty. During a commit the base is still the
+   * one before; after it all is clean again. [qemu: nbd.txt]
+   */
+  get metaContexts(): ReadonlyMap<string, ExtentSource> {
+    return new Map([[FORK_BITMAP, { extents: (...question) => this.#stagedExtents(...question) }]]);
+  }
+
   /** The base, under all layers. */
   get base(): BlockDevice {
     return this.#view.base;
@@ -218,6 +230,11 @@ export class ForkDevice implements BlockDevice {
     } finally {
       await this.base.close?.();
     }
+  }
+
+  #stagedExtents(offset: number, lengthBytes: number, { extentsMax }: ExtentOptions): readonly Extent[] {
+    this.#check(offset, lengthBytes);
+    return this.#view.stagedExtents(offset, lengthBytes, extentsMax);
   }
 
   #replaceView(base: BlockDevice): void {
