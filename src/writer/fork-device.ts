@@ -3,7 +3,6 @@ import type {
   Extent,
   ExtentOptions,
   ExtentSource,
-  ExtentSource,
   ReadIntoResult,
   ReadResult,
   RequestOptions,
@@ -22,9 +21,6 @@ import type { Layer } from './layer.js';
 import { RangeLock, type Release } from './range-lock.js';
 import { Reopener } from './reopener.js';
 import { SECTOR_BYTES } from './sector-state.js';
-
-/** The name of what is staged, as a bitmap of QEMU's. */
-const FORK_BITMAP = 'qemu:dirty-bitmap:fork';
 
 /** The name of what is staged, as a bitmap of QEMU's. */
 const FORK_BITMAP = 'qemu:dirty-bitmap:fork';
