@@ -12,6 +12,7 @@ import {
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { systemCodeOf } from '../util/errors.js';
 import { KIB } from '../util/units.js';
 import type { StagingFile, StagingFolder } from './staging-folder.js';
 
@@ -46,7 +47,10 @@ export class DiskFolder implements StagingFolder {
     try {
       return new DiskFile(await openFile(path, 'r+'));
     } catch (error) {
-      if (!create || (error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      const code = systemCodeOf(error);
+      // Who has no lock only looks.
+      if (!create && code === 'EROFS') return new DiskFile(await openFile(path, 'r'));
+      if (!create || code !== 'ENOENT') throw error;
       return new DiskFile(await openFile(path, 'wx+', 0o600));
     }
   }

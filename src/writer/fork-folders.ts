@@ -3,6 +3,7 @@ import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { systemCodeOf, UsageError } from '../util/errors.js';
+import { keepBallast } from './ballast.js';
 import { JOURNAL_NAME } from './journal-checkpoint.js';
 
 /** Longer names go by their hash: a file name has at most 255 bytes. */
@@ -36,10 +37,11 @@ export class ForkFolders {
     return join(this.#dir, `~${createHash('sha256').update(name).digest('hex')}`);
   }
 
-  /** Makes the folder of a fork. */
+  /** Makes the folder of a fork, and keeps a little room in it. */
   async make(name: string): Promise<string> {
     const path = this.pathOf(name);
     await makeFolder(path);
+    await keepBallast(path);
     return path;
   }
 

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { link, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { EnvironmentError, systemCodeOf } from '../util/errors.js';
+import { withBallast } from './ballast.js';
 import { Liveness, livenessOf, ownIdentity, type ProcessIdentity } from './process-identity.js';
 
 const LOCK_NAME = 'lock';
@@ -51,7 +52,7 @@ export class ForkLock {
   static async take(folder: string, purpose: string, subject: string): Promise<ForkLock> {
     const holder: LockHolder = { ...ownIdentity(), nonce: randomUUID(), purpose };
     const own = join(folder, `lock.of-${holder.nonce}`);
-    await writeFile(own, JSON.stringify(holder), { mode: 0o600, flag: 'wx' });
+    await withBallast(folder, () => writeFile(own, JSON.stringify(holder), { mode: 0o600 }));
     try {
       for (let tries = 0; tries < TRIES_MAX; tries += 1) {
         if (await contend(folder, own, subject)) return new ForkLock(folder, holder);

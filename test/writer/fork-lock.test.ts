@@ -1,7 +1,8 @@
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { BALLAST_NAME, keepBallast, withBallast } from '../../src/writer/ballast.js';
 import { ForkLock } from '../../src/writer/fork-lock.js';
 import { ownIdentity } from '../../src/writer/process-identity.js';
 import { workFolder } from '../fixtures/work-folder.js';
@@ -52,4 +53,27 @@ t.test('the lock of another run of the machine is stale', async (t) => {
   const other = { ...ownIdentity(), bootId: 'another', nonce: 'n', purpose: 'snapnbd serve' };
   writeFileSync(join(folder, 'lock'), JSON.stringify(other));
   await (await ForkLock.take(folder, 'snapnbd commit', SUBJECT)).release();
+});
+
+t.test('on a full disk, what was kept makes the room that is needed', async (t) => {
+  const folder = workFolder(t);
+  await keepBallast(folder);
+  t.ok(statSync(join(folder, BALLAST_NAME)).blocks >= 128, '64 KiB that are there');
+  const full = Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+  const write = async (): Promise<string> => {
+    if (readdirSync(folder).includes(BALLAST_NAME)) throw full;
+    return 'written';
+  };
+  t.equal(await withBallast(folder, write), 'written');
+  await t.rejects(
+    withBallast(folder, () => Promise.reject(full)),
+    { code: 'ENOSPC' },
+  );
+  const denied = Object.assign(new Error('denied'), { code: 'EACCES' });
+  await keepBallast(folder);
+  await t.rejects(
+    withBallast(folder, () => Promise.reject(denied)),
+    { code: 'EACCES' },
+  );
+  t.strictSame(readdirSync(folder), [BALLAST_NAME]);
 });
