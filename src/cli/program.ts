@@ -1,13 +1,18 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { commitCommand } from './commit.js';
+import { completionCommand } from './completion.js';
 import { copyCommand } from './copy.js';
+import { doctorCommand } from './doctor.js';
 import { downloadCommand } from './download.js';
 import { emulatorCommand } from './emulator.js';
 import { encryptionByDefaultCommand } from './encryption-by-default.js';
+import { cpCommand } from './cp.js';
 import { discardCommand, forksCommand } from './forks.js';
 import { infoCommand } from './info.js';
+import { lsCommand } from './ls.js';
 import { mapCommand } from './map.js';
+import { profileCommand } from './profile.js';
 import { serveCommand } from './serve.js';
 import { uploadCommand } from './upload.js';
 
@@ -29,9 +34,14 @@ export function createProgram(): Command {
     .addCommand(downloadCommand())
     .addCommand(uploadCommand())
     .addCommand(copyCommand())
+    .addCommand(lsCommand())
+    .addCommand(cpCommand())
     .addCommand(mapCommand())
+    .addCommand(doctorCommand())
     .addCommand(encryptionByDefaultCommand())
-    .addCommand(emulatorCommand());
+    .addCommand(profileCommand())
+    .addCommand(emulatorCommand())
+    .addCommand(completionCommand());
   throwRatherThanExit(program);
   return program;
 }

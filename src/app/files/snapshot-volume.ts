@@ -1,0 +1,92 @@
+import { chooseVolume } from '../../files/choose-volume.js';
+import { readDiskLayout, type Volume } from '../../files/disk-layout.js';
+import type { Filesystem } from '../../files/filesystem.js';
+import { openFilesystem, READABLE_TYPES } from '../../files/open-filesystem.js';
+import { BlockCache } from '../../snapshot/block-cache.js';
+import { openSnapshotDevice } from '../../snapshot/snapshot-device.js';
+import { systemClock } from '../../util/clock.js';
+import { EnvironmentError, UsageError } from '../../util/errors.js';
+import type { Logger } from '../../util/logger.js';
+import { connectApi } from '../api-connection.js';
+import { checkSnapshotId } from '../export-spec.js';
+import { DEFAULT_CACHE_MEMORY_BYTES, type ApiSettings } from '../settings.js';
+
+/** A place in a snapshot, as it stands on the command line. */
+export interface SnapshotPath {
+  readonly snapshotId: string;
+  /** Default, where it was left out: the root. */
+  readonly path: string;
+}
+
+/** Which filesystem is opened, and through what. */
+export interface VolumeTask {
+  readonly snapshotId: string;
+  /** Number, label or UUID. Default: see {@link chooseVolume}. */
+  readonly partition?: string | undefined;
+  readonly api: ApiSettings;
+  readonly logger: Logger;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A filesystem in a snapshot, opened. */
+export interface SnapshotVolume {
+  readonly volume: Volume;
+  readonly filesystem: Filesystem;
+  close(): Promise<void>;
+}
+
+/**
+ * Reads `SNAP` or `SNAP:PATH`.
+ *
+ * @throws {UsageError} when the snapshot's id is none, or there is nothing after the colon.
+ */
+export function parseSnapshotPath(text: string): SnapshotPath {
+  const colon = text.indexOf(':');
+  if (colon < 0) return { snapshotId: checkSnapshotId(text), path: '/' };
+  const path = text.slice(colon + 1);
+  if (path === '')
+    throw new UsageError(`Cannot use "${text}": name a path after the colon, or leave it out.`);
+  return { snapshotId: checkSnapshotId(text.slice(0, colon)), path };
+}
+
+/**
+ * Opens a filesystem of a snapshot through its device, with the cache and the read-ahead of that.
+ *
+ * @throws {EnvironmentError} for a volume that is not found, or that has to be mounted.
+ * @throws {FileError} for one that is damaged, and {EbsError} for a snapshot that cannot be read.
+ */
+export async function openSnapshotVolume(task: VolumeTask): Promise<SnapshotVolume> {
+  const { snapshotId, partition, api, logger, signal } = task;
+  const connection = await connectApi(api, { logger, clock: systemClock });
+  const releases: (() => void | Promise<void>)[] = [() => connection.close()];
+  const close = async (): Promise<void> => {
+    for (const release of releases.splice(0).reverse()) await release();
+  };
+  try {
+    const device = await openSnapshotDevice({
+      api: connection.api,
+      limiter: connection.limiter,
+      snapshotId,
+      cache: new BlockCache(DEFAULT_CACHE_MEMORY_BYTES),
+      logger,
+      ...(signal === undefined ? {} : { signal }),
+    });
+    releases.push(() => device.close());
+    const volume = chooseVolume(await readDiskLayout(device, signal), partition);
+    refuseUnreadable(volume, snapshotId);
+    const filesystem = await openFilesystem(device, volume.range, signal === undefined ? {} : { signal });
+    return { volume, filesystem, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function refuseUnreadable({ number, contents }: Volume, snapshotId: string): void {
+  const type = contents?.type ?? '';
+  if (READABLE_TYPES.includes(type)) return;
+  const option = number === undefined ? '' : ` --partition ${number}`;
+  throw new EnvironmentError(
+    `Cannot read ${type} without mounting it: run "snapnbd mount ${snapshotId} DIR${option}" as root, and copy from DIR. Only ext2, ext3 and ext4 are read without.`,
+  );
+}
