@@ -1,6 +1,6 @@
-/** The rate is that of the last so many milliseconds, in steps of this. */
+/** The rate is that of the last so many milliseconds, in steps of at least so many. */
+const WINDOW_MS = 10_000;
 const STEP_MS = 250;
-const STEPS = 40;
 
 /** How fast a count grows: over the last ten seconds, so that a pause shows and a burst does not mislead. */
 export class RateMeter {
@@ -13,7 +13,7 @@ export class RateMeter {
     const newest = this.#samples.at(-1);
     if (newest !== undefined && nowMs - newest.atMs < STEP_MS) return;
     this.#samples.push(this.#last);
-    if (this.#samples.length > STEPS) this.#samples.shift();
+    while ((this.#samples[0]?.atMs ?? nowMs) < nowMs - WINDOW_MS) this.#samples.shift();
   }
 
   /** 0 until there is something to say. */
