@@ -2,6 +2,7 @@ import type { BlockDevice } from '../device/block-device.js';
 import { MemoryDevice } from '../device/memory-device.js';
 import type { BlockCache } from '../snapshot/block-cache.js';
 import type { Lineage } from '../snapshot/lineage/lineage.js';
+import type { Profiles } from '../snapshot/profile/profiles.js';
 import { openSnapshotDevice, type DiskStore, type SnapshotDevice } from '../snapshot/snapshot-device.js';
 import { assert } from '../util/assert.js';
 import type { Clock } from '../util/clock.js';
@@ -24,6 +25,8 @@ export interface OpeningContext {
   readonly disk?: DiskStore | undefined;
   /** Default: none. */
   readonly lineage?: Lineage | undefined;
+  /** Default: none. */
+  readonly profiles?: Profiles | undefined;
   /** Default: true. */
   readonly readsAhead?: boolean | undefined;
   /** See `compareSnapshot`. Default: false. */
@@ -116,7 +119,7 @@ async function openDevice(
 }
 
 function openSnapshot(snapshotId: string, context: OpeningContext): Promise<SnapshotDevice> {
-  const { connection, cache, disk, lineage, readsAhead = true, logger, clock, signal } = context;
+  const { connection, cache, disk, lineage, profiles, readsAhead = true, logger, clock, signal } = context;
   assert(connection !== undefined, 'a snapshot is opened through a connection to EBS');
   return openSnapshotDevice({
     api: connection.api,
@@ -124,6 +127,7 @@ function openSnapshot(snapshotId: string, context: OpeningContext): Promise<Snap
     snapshotId,
     cache,
     lineage,
+    profiles,
     readsAhead,
     logger,
     clock,

@@ -1,6 +1,7 @@
 import type { BlockDevice } from '../device/block-device.js';
 import type { BlockCache } from '../snapshot/block-cache.js';
 import type { Lineage } from '../snapshot/lineage/lineage.js';
+import type { Profiles } from '../snapshot/profile/profiles.js';
 import { openSnapshotDevice, type DiskStore } from '../snapshot/snapshot-device.js';
 import type { Clock } from '../util/clock.js';
 import { EnvironmentError, messageOf, SnapnbdError, systemCodeOf, UsageError } from '../util/errors.js';
@@ -24,6 +25,8 @@ export interface ForkContext {
   readonly disk?: DiskStore | undefined;
   /** Default: none. */
   readonly lineage?: Lineage | undefined;
+  /** Default: none. */
+  readonly profiles?: Profiles | undefined;
   readonly readsAhead?: boolean | undefined;
   readonly logger: Logger;
   readonly clock: Clock;
@@ -135,13 +138,14 @@ function optionsOf(
 }
 
 function openBase(snapshotId: string, name: string, context: ForkContext): Promise<BlockDevice> {
-  const { connection, cache, disk, lineage, readsAhead = true, clock, logger, signal } = context;
+  const { connection, cache, disk, lineage, profiles, readsAhead = true, clock, logger, signal } = context;
   return openSnapshotDevice({
     api: connection.api,
     limiter: connection.limiter,
     snapshotId,
     cache,
     lineage,
+    profiles,
     readsAhead,
     logger: logger.child({ fork: name }),
     clock,

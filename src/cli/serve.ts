@@ -43,6 +43,7 @@ export function serveCommand(): Command {
   return addEc2Option(
     addApiOptions(
       addForkServeOptions(addListenOptions(addCacheOptions(addAnyOptions(command)))),
+      PROFILE_HELP,
     ),
   )
     .option(

@@ -29,6 +29,8 @@ import { DiskMap } from './disk-map.js';
 import { hydrate, type HydrationResult } from './hydration.js';
 import { blocksIn, prefetchBlocks } from './prefetch.js';
 import type { Lineage, LineageSeat } from './lineage/lineage.js';
+import { ProfileReplay } from './profile/profile-replay.js';
+import type { Profiles, ReadWatcher } from './profile/profiles.js';
 import { ReadAhead } from './read-ahead.js';
 import { ReadPlan } from './read-plan.js';
 import { TokenMap } from './token-map.js';
@@ -53,6 +55,8 @@ export interface SnapshotDeviceOptions {
   readonly disk?: DiskStore;
   /** Snapshots that may have the same blocks; made with the same caches. Default: none. */
   readonly lineage?: Lineage | undefined;
+  /** What clients read first is recorded, or brought before they ask. Default: neither. */
+  readonly profiles?: Profiles | undefined;
   /** Default: silent. */
   readonly logger?: Logger;
   /** Default: the real time. */
@@ -125,6 +129,7 @@ export async function openSnapshotDevice(options: SnapshotDeviceOptions): Promis
 export class SnapshotDevice implements BlockDevice {
   readonly sizeBytes: number;
   readonly description: string;
+  readonly snapshotId: string;
   readonly #tokens: TokenMap;
   readonly #fetcher: BlockFetcher;
   readonly #cache: SnapshotCache;
@@ -135,6 +140,7 @@ export class SnapshotDevice implements BlockDevice {
   readonly #failures: FailureLog;
   readonly #disk: SnapshotDiskCache | undefined;
   readonly #seat: LineageSeat | undefined;
+  #watcher: ReadWatcher | undefined;
   readonly #closing: AbortController;
   /** What has become of its blocks. */
   readonly map: DiskMap;
@@ -146,6 +152,7 @@ export class SnapshotDevice implements BlockDevice {
   constructor(options: SnapshotDeviceOptions, tokens: TokenMap, closing: AbortController, clock: Clock) {
     const { api, snapshotId, cache, limiter, logger = silentLogger } = options;
     this.sizeBytes = tokens.volumeSizeGib * GIB;
+    this.snapshotId = snapshotId;
     this.description = `EBS snapshot ${snapshotId}, ${tokens.volumeSizeGib} GiB`;
     this.#tokens = tokens;
     this.#cache = cache.of(snapshotId);
@@ -183,6 +190,17 @@ export class SnapshotDevice implements BlockDevice {
       keep,
     });
     this.#seat = options.lineage?.join(snapshotId, volumeSizeGib, this.#fetcher);
+    const memoryBlocksMax = Math.floor(this.#prefetchBlocksMax / 2);
+    const diskBlocksMax = Math.floor((options.disk?.cache.blocksMax ?? 0) / 2);
+    const replayParts = {
+      ...{ tokens, fetcher: this.#fetcher, cache: this.#cache, disk: this.#disk, limiter },
+      ...{ memoryBlocksMax, aheadBlocksMax: Math.max(memoryBlocksMax, diskBlocksMax) },
+    };
+    this.#watcher = options.profiles?.watch({
+      snapshotId,
+      volumeSizeGib,
+      prepare: (blocks) => new ProfileReplay(replayParts, blocks),
+    });
     if (options.readsAhead ?? true) {
       const { shares } = cache;
       const parts = { tokens, fetcher: this.#fetcher, cache: this.#cache, fetched };
@@ -212,6 +230,7 @@ export class SnapshotDevice implements BlockDevice {
     const blockIndex = Math.floor(offset / BLOCK_BYTES);
     const startInBlock = offset - blockIndex * BLOCK_BYTES;
     if (lengthBytes === 0) return [];
+    if (this.#watcher !== undefined) this.#tell(this.#watcher, offset, lengthBytes);
     if (startInBlock + lengthBytes <= BLOCK_BYTES) {
       const block = this.#atHand(blockIndex);
       if (block !== undefined) {
@@ -234,6 +253,7 @@ export class SnapshotDevice implements BlockDevice {
     if (startInBlock + lengthBytes > BLOCK_BYTES) return ReadIntoResult.NotAtHand;
     const block = this.#atHand(blockIndex);
     if (block === undefined) return ReadIntoResult.NotAtHand;
+    if (this.#watcher !== undefined) this.#tell(this.#watcher, offset, lengthBytes);
     this.#readAhead?.note(offset, lengthBytes, true);
     if (block === ZERO_BLOCK) return ReadIntoResult.Zeros;
     block.copy(target, targetStart, startInBlock, startInBlock + lengthBytes);
@@ -291,8 +311,20 @@ export class SnapshotDevice implements BlockDevice {
     this.#readAhead?.close();
     this.#unwatch();
     this.#closing.abort(CLOSED);
+    this.#watcher?.close();
     this.#seat?.leave();
     this.#tokens.close();
+  }
+
+  #tell(watcher: ReadWatcher, offset: number, lengthBytes: number): void {
+    if (watcher.isDone) {
+      this.#watcher = undefined;
+      return;
+    }
+    const endIndex = Math.ceil((offset + lengthBytes) / BLOCK_BYTES);
+    for (let blockIndex = Math.floor(offset / BLOCK_BYTES); blockIndex < endIndex; blockIndex += 1) {
+      if (this.#tokens.stateOf(blockIndex) !== BlockState.Unlisted) watcher.note(blockIndex);
+    }
   }
 
   #atHand(blockIndex: number): CachedBlock | undefined {

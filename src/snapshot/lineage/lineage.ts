@@ -12,8 +12,11 @@ import { ComparisonOdds } from './comparison-odds.js';
 import { LineageGroups } from './lineage-groups.js';
 import { LineageMember, type BlockSource } from './lineage-member.js';
 import { PairChanges } from './pair-changes.js';
-import { Relations } from './relations.js';
+import { Answer, Relations } from './relations.js';
 import { RelativeSearch } from './relative-search.js';
+
+/** List calls that one question about two snapshots may take. */
+const QUESTION_CALLS_MAX = 4;
 
 /** Snapshots that are not open, and are remembered for what the caches have of them. */
 const CLOSED_MAX = 512;
@@ -96,18 +99,27 @@ export class Lineage {
   }
 
   /**
-   * Whether a block is known to be the same in both snapshots, asking the service when it has to.
+   * Whether a block is the same in a snapshot that has joined and in another one, asking the service when it has to.
    *
    * @returns undefined when that cannot be told.
    */
-  async isSame(snapshotId: string, otherId: string, blockIndex: number): Promise<boolean | undefined> {
+  async isSame(
+    snapshotId: string,
+    { snapshotId: otherId, volumeSizeGib }: { readonly snapshotId: string; readonly volumeSizeGib: number },
+    blockIndex: number,
+  ): Promise<boolean | undefined> {
     const a = this.#members.get(snapshotId);
-    const b = this.#members.get(otherId);
-    if (a === undefined || b === undefined || b.blockCount <= blockIndex) return undefined;
+    if (a === undefined) return undefined;
+    const b = this.#members.get(otherId) ?? this.#add(otherId, volumeSizeGib, undefined);
+    if (b.blockCount <= blockIndex || a.blockCount <= blockIndex) return undefined;
+    if (this.#relations.sameAs(a, blockIndex).has(b)) return true;
     const pair = this.#relations.pairOf(a, b);
-    if (!this.#relations.isUsable(pair)) return undefined;
-    const known = pair.changes.isChanged(blockIndex);
-    if (known === undefined) await this.#relations.learn(a, b, blockIndex, 1);
+    if (pair.changes.isChanged(blockIndex) === undefined) {
+      if (!this.#relations.isUsable(pair)) return undefined;
+      const answer = await this.#relations.learn(a, b, blockIndex, QUESTION_CALLS_MAX);
+      if (answer === Answer.Unrelated) this.#groups.separate(a, b);
+      if (answer === Answer.Related) this.#related(a, b);
+    }
     const isChanged = pair.changes.isChanged(blockIndex);
     return isChanged === undefined ? undefined : !isChanged;
   }

@@ -1,0 +1,122 @@
+import { Lane, type Limiter } from '../../util/limiter.js';
+import type { SnapshotCache } from '../block-cache.js';
+import type { BlockFetcher } from '../block-fetcher.js';
+import type { SnapshotDiskCache } from '../disk/disk-cache.js';
+import type { TokenMap } from '../token-map.js';
+import { BlockState } from '../token-page.js';
+
+/** With so many blocks read that are not in the profile, and fewer that are, the client does something else. */
+const JUDGED_BLOCKS = 64;
+const OTHER_BLOCKS_MAX = 65_536;
+
+export interface ReplayParts {
+  readonly tokens: TokenMap;
+  readonly fetcher: BlockFetcher;
+  readonly cache: SnapshotCache;
+  readonly disk: SnapshotDiskCache | undefined;
+  /** As many are fetched at once as it allows at the time. */
+  readonly limiter: Limiter;
+  /** Blocks that may be in memory before they are read. */
+  readonly memoryBlocksMax: number;
+  /** Blocks that may be fetched before they are read, at least those in memory. */
+  readonly aheadBlocksMax: number;
+}
+
+/** What came of it. */
+export interface ReplayResult {
+  /** Blocks that were brought. */
+  readonly broughtBlocks: number;
+  /** Of those, the ones that no client has read so far. */
+  readonly unreadBlocks: number;
+}
+
+/**
+ * Brings the blocks of a profile in their order, behind demand. Stops for as long as more would push out what has not been
+ * read, and for good when the client turns out to read something else.
+ */
+export class ProfileReplay {
+  readonly #parts: ReplayParts;
+  readonly #profiled: ReadonlySet<number>;
+  readonly #read = new Set<number>();
+  readonly #unread = new Set<number>();
+  readonly #inMemory = new Set<number>();
+  /** Blocks that were read, and are not in the profile. */
+  readonly #others = new Set<number>();
+  #broughtBlocks = 0;
+  #goOn: () => void = () => undefined;
+
+  constructor(parts: ReplayParts, blocks: readonly number[]) {
+    this.#parts = parts;
+    this.#profiled = new Set(blocks);
+  }
+
+  get result(): ReplayResult {
+    return { broughtBlocks: this.#broughtBlocks, unreadBlocks: this.#unread.size };
+  }
+
+  /** A client reads a block. */
+  note(blockIndex: number): void {
+    if (this.#profiled.has(blockIndex)) {
+      this.#read.add(blockIndex);
+      this.#unread.delete(blockIndex);
+      this.#inMemory.delete(blockIndex);
+    } else if (this.#others.size < OTHER_BLOCKS_MAX) {
+      this.#others.add(blockIndex);
+    }
+    this.#goOn();
+  }
+
+  /**
+   * Goes through the profile.
+   *
+   * @param isWanted whether a block is still to be brought.
+   * @throws {EbsError} when one cannot be had, also for its cost; the signal's reason.
+   */
+  async run(isWanted: (blockIndex: number) => Promise<boolean>, signal: AbortSignal): Promise<void> {
+    const { tokens, cache, disk } = this.#parts;
+    const underWay = new Set<Promise<void>>();
+    const failure: { error?: unknown } = {};
+    for (const blockIndex of this.#profiled) {
+      signal.throwIfAborted();
+      if ('error' in failure || this.#isElsewhere()) break;
+      if (this.#read.has(blockIndex) || cache.has(blockIndex) || blockIndex >= tokens.blockCount) continue;
+      const { state } = await tokens.learn(blockIndex);
+      if (state === BlockState.Unlisted || !(await isWanted(blockIndex))) continue;
+      while (this.#unread.size >= this.#parts.aheadBlocksMax && !this.#isElsewhere())
+        await this.#untilRead(signal);
+      const hasRoom = this.#inMemory.size < this.#parts.memoryBlocksMax;
+      if (!hasRoom && (await disk?.has(blockIndex)) === true) continue;
+      while (underWay.size >= this.#parts.limiter.inFlightMax) await Promise.race(underWay);
+      if (this.#read.has(blockIndex)) continue;
+      const brought = this.#bring(blockIndex, hasRoom)
+        .catch((error: unknown) => void (failure.error = error))
+        .finally(() => underWay.delete(brought));
+      underWay.add(brought);
+    }
+    await Promise.all(underWay);
+    if ('error' in failure) throw failure.error;
+  }
+
+  /** Most of what the client has read so far is not in the profile. */
+  #isElsewhere(): boolean {
+    return this.#others.size >= JUDGED_BLOCKS && this.#others.size > this.#read.size;
+  }
+
+  async #bring(blockIndex: number, hasRoom: boolean): Promise<void> {
+    this.#unread.add(blockIndex);
+    if (hasRoom) this.#inMemory.add(blockIndex);
+    this.#broughtBlocks += 1;
+    await this.#parts.fetcher.fetch(blockIndex, Lane.Prefetch, hasRoom).block;
+  }
+
+  async #untilRead(signal: AbortSignal): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      const leave = (): void => reject(signal.reason as Error);
+      signal.addEventListener('abort', leave, { once: true });
+      this.#goOn = () => {
+        signal.removeEventListener('abort', leave);
+        resolve();
+      };
+    });
+  }
+}
