@@ -51,8 +51,17 @@ for call in (lambda: h.pread(512, 1 << 40), lambda: h.pwrite(b"c" * 600, 1 << 40
   except nbd.Error: pass
 h.shutdown()`;
 
-const python = (script: string): readonly string[] => [
-  ...['/usr/bin/python3', '-c', `import sys, nbd\nuri = sys.argv[1]\nh = nbd.NBD()\n${script}`],
+/** For a libnbd that speaks extended headers. */
+const EXTENDED = `
+h.add_meta_context("base:allocation")
+h.connect_uri(uri)
+show = lambda *parts: 0
+h.block_status_64(1 << 21, 0, show); h.block_status_filter(1 << 21, 0, ["base:allocation"], show)
+h.pwrite(b"d" * 700, 5000, nbd.CMD_FLAG_FUA); h.pread(4096, 4096); h.zero(1 << 20, 0); h.cache(1 << 20, 0)
+h.shutdown()`;
+
+const python = (script: string, program = '/usr/bin/python3'): readonly string[] => [
+  ...[program, '-c', `import sys, nbd\nuri = sys.argv[1]\nh = nbd.NBD()\n${script}`],
 ];
 
 const nbdUri = (name: string) => (proxy: string) => `nbd+unix:///${name}?socket=${proxy}`;
@@ -106,6 +115,11 @@ const CLIENTS: Readonly<Record<string, (proxy: string) => readonly string[]>> = 
   'libnbd-everything': (proxy) => [...python(EVERYTHING), disk(proxy)],
   'libnbd-haggling': (proxy) => [...python(HAGGLING), disk(proxy)],
   'libnbd-old': (proxy) => [...python(OLD), disk(proxy)],
+  'newer-libnbd': (proxy) => [
+    ...['bash', '-c', '"$(scripts/newer-libnbd)/python3" "$@"'],
+    ...python(EXTENDED, 'bash'),
+    disk(proxy),
+  ],
   'libnbd-rude': (proxy) => [...python(RUDE), disk(proxy)],
 };
 
