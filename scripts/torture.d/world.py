@@ -20,9 +20,10 @@ from unsynced import cut_power
 
 # The others are asked for at the control socket, as the command line does it.
 CLI_SHARE = 0.1
+STARTS_MAX = 10
 HOOK = pathlib.Path(__file__).with_name("unsynced.mjs")
 
-def connect_to(path, name, deadline=120):
+def connect_to(path, name, server, deadline=120):
     uri = f"nbd+unix:///{name}?socket={path}"
     end = time.monotonic() + deadline
     while True:
@@ -31,7 +32,7 @@ def connect_to(path, name, deadline=120):
             handle.connect_uri(uri)
             return handle
         except nbd.Error:
-            if time.monotonic() > end:
+            if time.monotonic() > end or server.poll() is not None:
                 raise
             time.sleep(0.02)
 
@@ -49,6 +50,7 @@ class World:
         self.commits = set()
         self.cancelled = 0
         self.power_cuts = 0
+        self.refusals = 0
         self.lost_sectors = 0
         self.is_power_cut = False
         self.storage = os.path.join(self.dir, "emulator")
@@ -131,12 +133,23 @@ class World:
             # Anything between the last flush before it and the last write until now.
             self.to_check = (snapshot, self.model.recording)
 
+    def start_and_connect(self):
+        """A server that finds the service too slow says so and ends: whoever runs it starts it again."""
+        for _ in range(STARTS_MAX):
+            self.start()
+            try:
+                return [connect_to(self.socket, "d", self.server) for _ in range(3)]
+            except nbd.Error:
+                if self.server.poll() is None:
+                    raise
+                self.refusals += 1
+        raise SystemExit(f"the server does not start: see {self.log.name}")
+
     def one_round(self, number):
-        self.start()
-        handles = [connect_to(self.socket, "d") for _ in range(3)]
+        handles = self.start_and_connect()
         verify(handles[0], self.model)
         if self.to_check is not None:
-            verify(connect_to(self.socket, "s"), self.model, self.to_check[1])
+            verify(connect_to(self.socket, "s", self.server), self.model, self.to_check[1])
             self.to_check = None
         operations = self.dice.randint(5, self.options.operations)
         if self.dice.random() < 0.15:
@@ -152,8 +165,8 @@ class World:
             if done.returncode != 0:
                 raise SystemExit(f"the last commit failed: {done.stderr}")
         self.to_check = (done.stdout.strip(), None)
-        self.start()
-        verify(connect_to(self.socket, "s"), self.model)
+        self.start_and_connect()
+        verify(connect_to(self.socket, "s", self.server), self.model)
         self.kill()
 
     def close(self, keep):
