@@ -1,4 +1,6 @@
+import fc from 'fast-check';
 import t, { type Test } from 'tap';
+import { DeviceError } from '../../../src/device/device-error.js';
 import { BLOCK_BYTES } from '../../../src/ebs/constants.js';
 import { EbsErrorKind, EbsOperation } from '../../../src/ebs/errors.js';
 import { BlockCache } from '../../../src/snapshot/block-cache.js';
@@ -12,6 +14,7 @@ import { FakeLineage } from '../../fixtures/fake-lineage.js';
 import { fail } from '../../fixtures/fake-snapshot.js';
 import { ManualClock } from '../../fixtures/manual-clock.js';
 import { MemoryLog } from '../../fixtures/memory-log.js';
+import { freshSeed } from '../../fixtures/seeded.js';
 import { workFolder } from '../../fixtures/work-folder.js';
 
 interface Opened {
@@ -28,13 +31,15 @@ interface Caches {
   /** Of a disk cache. */
   readonly dir?: string;
   readonly getUsd?: number;
+  /** List calls cost nothing. */
+  readonly listsAreFree?: boolean;
 }
 
 /** What a process has: caches, a lineage, devices. */
 async function start(
   t: Test,
   api: FakeLineage,
-  { memoryBytes = 256 * MIB, dir, getUsd }: Caches = {},
+  { memoryBytes = 256 * MIB, dir, getUsd, listsAreFree = false }: Caches = {},
 ): Promise<Opened> {
   const log = new MemoryLog();
   const clock = new ManualClock();
@@ -48,7 +53,7 @@ async function start(
     disk,
     clock,
     logger: log,
-    ...(getUsd === undefined ? {} : { prices: { get: getUsd } }),
+    prices: { ...(getUsd === undefined ? {} : { get: getUsd }), ...(listsAreFree ? { list: 0 } : {}) },
   });
   const devices: SnapshotDevice[] = [];
   let isClosed = false;
@@ -211,3 +216,120 @@ t.test('a relative whose fetch fails costs nobody else his answer', async (t) =>
     ['rejected', 'fulfilled'],
   );
 });
+
+/** Around the borders of volumes of 1 to 3 GiB. */
+const INDEXES = [0, 1, 2, 700, 2046, 2047, 2048, 2049, 4095, 4096, 6143];
+
+const someIndexes = fc.uniqueArray(fc.constantFrom(...INDEXES), { maxLength: 6 });
+const step = fc.record({
+  parent: fc.nat(6),
+  grow: fc.nat(2),
+  written: someIndexes,
+  removed: someIndexes,
+});
+const reading = fc.record({ of: fc.nat(6), blocks: someIndexes, isAlone: fc.boolean() });
+
+/** Snapshots on top of any earlier one, or of none: branches, siblings, grown volumes, blocks that went. */
+function build(steps: readonly (typeof step extends fc.Arbitrary<infer Step> ? Step : never)[]): FakeLineage {
+  const api = new FakeLineage();
+  const ids: string[] = [];
+  for (const { parent, grow, written, removed } of steps) {
+    const base = ids[parent];
+    const volumeSizeGib = Math.min(
+      3,
+      (base === undefined ? 1 : api.snapshots.get(base)!.volumeSizeGib) + grow,
+    );
+    const fitting = written.filter((at) => at < volumeSizeGib * 2048);
+    const parts = { volumeSizeGib, written: fitting, removed };
+    ids.push(api.add(base === undefined ? parts : { ...parts, parent: base }));
+  }
+  return api;
+}
+
+t.test('random lineages: the bytes are right, and no put is fetched twice', async (t) => {
+  const seed = Number.parseInt(freshSeed().slice(0, 8), 16);
+  t.comment(`seed ${seed}`);
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(step, { minLength: 2, maxLength: 7 }),
+      fc.array(reading, { minLength: 2, maxLength: 14 }),
+      fc.constantFrom(1, 3, 10_000),
+      async (steps, readings, candidatesMax) => {
+        const api = build(steps);
+        api.candidatesMax = candidatesMax;
+        const { open, read, close } = await start(t, api, { listsAreFree: true });
+        await readRandomly(api, readings, open, read);
+        await close();
+        return new Set(api.gets).size === api.gets.length;
+      },
+    ),
+    { seed, numRuns: 25 },
+  );
+});
+
+t.test('random lineages while calls fail, with caches of any size: the bytes are right', async (t) => {
+  const seed = Number.parseInt(freshSeed().slice(0, 8), 16);
+  t.comment(`seed ${seed}`);
+  const kinds = [
+    EbsErrorKind.ThrottledAccount,
+    EbsErrorKind.Server,
+    EbsErrorKind.AccessDenied,
+    EbsErrorKind.NotFound,
+    EbsErrorKind.MalformedAnswer,
+  ];
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(step, { minLength: 2, maxLength: 7 }),
+      fc.array(reading, { minLength: 2, maxLength: 14 }),
+      fc.infiniteStream(fc.oneof(fc.constant(undefined), fc.constantFrom(...kinds))),
+      fc.constantFrom(
+        { memoryBytes: 0 },
+        { memoryBytes: 3 * BLOCK_BYTES },
+        { isOnDisk: true, memoryBytes: 0 },
+      ),
+      async (steps, readings, fates, { memoryBytes, isOnDisk }) => {
+        const api = build(steps);
+        const dir = isOnDisk === true ? { dir: workFolder(t) } : {};
+        const { open, read, close, clock } = await start(t, api, { memoryBytes, ...dir });
+        api.hook = (operation) => {
+          const fate = operation === EbsOperation.ListSnapshotBlocks ? undefined : fates.next().value;
+          if (fate !== undefined) throw fail(fate);
+        };
+        await readRandomly(api, readings, open, read, () => clock.advance(200_000));
+        await close();
+      },
+    ),
+    { seed, numRuns: 25 },
+  );
+});
+
+async function readRandomly(
+  api: FakeLineage,
+  readings: readonly (typeof reading extends fc.Arbitrary<infer Reading> ? Reading : never)[],
+  open: Opened['open'],
+  read: Opened['read'],
+  between: () => Promise<void> = () => Promise.resolve(),
+): Promise<void> {
+  const ids = [...api.snapshots.keys()];
+  const devices = new Map<string, SnapshotDevice>();
+  let underWay: Promise<void>[] = [];
+  for (const { of, blocks, isAlone } of readings) {
+    const snapshotId = ids[of % ids.length]!;
+    const device = devices.get(snapshotId) ?? (await open(snapshotId));
+    devices.set(snapshotId, device);
+    const fitting = blocks.filter((at) => at < api.snapshots.get(snapshotId)!.volumeSizeGib * 2048);
+    underWay.push(
+      read(device, snapshotId, fitting).then(
+        () => undefined,
+        (error: unknown) => {
+          if (!(error instanceof DeviceError)) throw error;
+        },
+      ),
+    );
+    if (!isAlone) continue;
+    await Promise.all(underWay);
+    underWay = [];
+    await between();
+  }
+  await Promise.all(underWay);
+}
