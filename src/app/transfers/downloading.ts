@@ -1,6 +1,6 @@
 import { chmod, realpath, rename, rm, stat } from 'node:fs/promises';
 import { createWriteStream, type Stats } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { finished } from 'node:stream/promises';
 import type { Writable } from 'node:stream';
 import { BLOCKS_PER_GIB } from '../../ebs/constants.js';
@@ -148,7 +148,7 @@ async function toFile(context: Download): Promise<TransferCounts> {
   const { snapshotId, format, logger, signal } = task;
   const earlier = await statOrNone(task.target);
   // What a link leads to is replaced, not the link.
-  const path = earlier === undefined ? resolve(task.target) : await realpath(task.target);
+  const path = earlier === undefined ? await newPath(task.target) : await realpath(task.target);
   const partPath = `${path}.${snapshotId}.part`;
   return withJournal(path, context, async (journal, goesOn) => {
     const hasPart = (await statOrNone(partPath)) !== undefined;
@@ -165,6 +165,15 @@ async function toFile(context: Download): Promise<TransferCounts> {
     await syncFolder(dirname(path));
     return counts;
   });
+}
+
+/** One spelling for each file that is to be made, so that two who make it know of each other. */
+async function newPath(target: string): Promise<string> {
+  const path = resolve(target);
+  const folder = await realpath(dirname(path)).catch((error: unknown) => {
+    throw imageError('write', target, error);
+  });
+  return join(folder, basename(path));
 }
 
 async function toDevice(context: Download): Promise<TransferCounts> {
