@@ -23,7 +23,7 @@ CLI_SHARE = 0.1
 STARTS_MAX = 10
 HOOK = pathlib.Path(__file__).with_name("unsynced.mjs")
 
-def connect_to(path, name, server, deadline=120):
+def connect_to(path, name, server, deadline=600):
     uri = f"nbd+unix:///{name}?socket={path}"
     end = time.monotonic() + deadline
     while True:
