@@ -82,5 +82,5 @@ function isWritable(spec: ExportSpec | undefined): boolean {
 }
 
 function textOf(spec: ExportSpec | undefined): string {
-  return JSON.stringify(spec) ?? '';
+  return spec === undefined ? '' : JSON.stringify(spec);
 }

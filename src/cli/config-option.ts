@@ -25,7 +25,7 @@ export function isRepeatable(option: Option): boolean {
  * @param path of the file, for messages.
  * @throws {UsageError} for a value that the option does not take, or options that exclude one another.
  */
-export function optionsWithFile<T extends object>(command: Command, values: ConfigValues, path: string): T {
+export function optionsWithFile(command: Command, values: ConfigValues, path: string): object {
   const options: Record<string, unknown> = { ...command.opts() };
   const given = new Set<string>();
   for (const option of optionsOf(command)) {
@@ -40,7 +40,7 @@ export function optionsWithFile<T extends object>(command: Command, values: Conf
     given.add(key);
   }
   checkConflicts(command, given, path);
-  return options as T;
+  return options;
 }
 
 function optionsOf(command: Command): Option[] {
@@ -59,8 +59,8 @@ function valueOf(option: Option, value: true | string | readonly string[], path:
   try {
     let parsed: unknown;
     for (const text of texts) {
-      if (!isRepeatable(option) || parseArg === undefined) parsed = parseArg?.(text, undefined) ?? text;
-      else parsed = parseArg(text, parsed);
+      const earlier = isRepeatable(option) ? parsed : undefined;
+      parsed = parseArg === undefined ? text : parseArg(text, earlier);
     }
     return parsed;
   } catch (error) {

@@ -135,7 +135,7 @@ async function readAll(
   const file = await app.readConfigFile(path, configFieldsOf(command));
   return {
     exportTexts: exportTexts.length > 0 ? exportTexts : (file.exports ?? []),
-    options: optionsWithFile<ServeOptions>(command, file, path),
+    options: optionsWithFile(command, file, path) as ServeOptions,
   };
 }
 
