@@ -9,7 +9,7 @@ import type { SuppliedBlock, SupplyItem } from './block-supply.js';
 import type { DigestJournal } from './digest-journal.js';
 import { BlockFate } from './journal-layout.js';
 import { everyBlock, mergeBlocks, type MergedBlock } from './merged-blocks.js';
-import type { PutOptions } from './put-snapshot.js';
+import type { PutOptions } from './put-options.js';
 import { TransferStep, type TransferCounts } from './transfer-progress.js';
 
 /** Blocks beside those that are put: they are being read, hashed or compared. */

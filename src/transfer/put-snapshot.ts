@@ -1,43 +1,16 @@
 import { messageOf } from '../util/errors.js';
-import type { Clock } from '../util/clock.js';
-import type { Logger } from '../util/logger.js';
-import type { SnapshotApi } from '../ebs/snapshot-api.js';
 import { SnapshotStatus } from '../ebs/snapshot-api.js';
-import type { Limiter } from '../util/limiter.js';
-import type { CommitWishes } from '../writer/fork-facts.js';
 import { SnapshotLostError, type StartedSnapshotOf } from '../writer/pending-snapshot.js';
-import type { PutPacer } from '../writer/put-pacer.js';
 import { CommitError } from '../writer/staging-error.js';
-import type { BlockSupply, SupplyItem } from './block-supply.js';
+import type { SupplyItem } from './block-supply.js';
 import { completeSnapshot } from './complete-snapshot.js';
-import type { DigestJournal } from './digest-journal.js';
-import type { ListedBlocks } from './listed-blocks.js';
 import { putBlocksOf } from './put-blocks.js';
+import type { PutOptions } from './put-options.js';
 import { newPutState, readPutState, type PutState } from './put-state.js';
-import type { OnProgress, TransferCounts } from './transfer-progress.js';
+import type { TransferCounts } from './transfer-progress.js';
 
 /** How often everything is put anew into another snapshot before it is given up. */
 const SNAPSHOTS_MAX = 3;
-
-/** What a disk is made a snapshot with. */
-export interface PutOptions<Item extends SupplyItem> {
-  readonly supply: BlockSupply<Item>;
-  readonly journal: DigestJournal;
-  /** Retrying. */
-  readonly api: SnapshotApi;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  /** All puts go through both. */
-  readonly limiter: Limiter;
-  readonly pacer: PutPacer;
-  /** Puts at once, at most. */
-  readonly inFlightMax: number;
-  readonly volumeSizeGib: number;
-  readonly wishes: CommitWishes;
-  /** Only blocks that differ from it are put. Default: none. */
-  readonly parent?: ListedBlocks | undefined;
-  readonly onProgress: OnProgress;
-}
 
 /** What came of it. */
 export interface PutOutcome extends TransferCounts {
