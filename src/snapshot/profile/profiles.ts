@@ -92,6 +92,9 @@ class ProfileSession implements ReadWatcher {
     this.#closing.abort(new Error('the beginning is over'));
     this.#ending?.cancel();
     this.#recorder?.close();
+    if (this.#replay === undefined) return;
+    const subject = { snapshot: this.#device.snapshotId, ...this.#replay.result };
+    this.#options.logger.info('of what was brought before it was read, this was not read', subject);
   }
 
   #begin(): void {
@@ -130,7 +133,10 @@ class ProfileSession implements ReadWatcher {
     this.#replay = replay;
     try {
       await replay.run(isWanted, this.#closing.signal);
-      logger.info('what was read first the last time is at hand', { ...subject, ...replay.result });
+      logger.info('what was read first the last time is at hand', {
+        ...subject,
+        broughtBlocks: replay.result.broughtBlocks,
+      });
     } catch (error) {
       if (this.#closing.signal.aborted) return;
       const reason = messageOf(error);
