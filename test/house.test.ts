@@ -49,6 +49,8 @@ const PACKAGE_USERS: Readonly<Record<string, readonly string[]>> = {
   'lru-cache': ['snapshot'],
   'p-queue': ['util'],
   pngjs: ['picture'],
+  yaml: ['app'],
+  zod: ['app'],
 };
 
 interface Import {

@@ -61,6 +61,10 @@ function optionModelOf(option: Option): OptionModel {
 function notesOf(command: Command): string {
   let text = '';
   // A command is an emitter, which its types leave out.
-  (command as unknown as NodeJS.EventEmitter).emit('afterHelp', { error: false, command, write: (part: string) => (text += part) });
+  (command as unknown as NodeJS.EventEmitter).emit('afterHelp', {
+    error: false,
+    command,
+    write: (part: string) => (text += part),
+  });
   return text.trim();
 }
