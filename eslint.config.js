@@ -36,7 +36,19 @@ export default tseslint.config(
     },
   },
   {
+    files: ['src/http/assets/*.js'],
+    languageOptions: {
+      globals: Object.fromEntries(
+        [
+          ...['document', 'window', 'location', 'fetch', 'performance', 'AbortSignal', 'URLSearchParams'],
+          ...['setTimeout', 'clearTimeout', 'matchMedia', 'getComputedStyle', 'IntersectionObserver'],
+        ].map((name) => [name, 'readonly']),
+      ),
+    },
+  },
+  {
     files: ['**/*.js', '**/*.mjs'],
+    ignores: ['src/http/assets/*.js'],
     languageOptions: {
       globals: { process: 'readonly', console: 'readonly', Buffer: 'readonly', URL: 'readonly' },
     },

@@ -18,9 +18,11 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   writer: ['ebs', 'device', 'util'],
   transfer: ['writer', 'snapshot', 'ebs', 'device', 'util'],
   files: ['device', 'util'],
+  http: ['files', 'picture', 'device', 'util'],
   picture: ['util'],
   emulator: ['ebs/constants.ts', 'ebs/checksum.ts', 'util'],
   app: [
+    'http',
     'files',
     'picture',
     'transfer',
@@ -49,6 +51,7 @@ const PACKAGE_USERS: Readonly<Record<string, readonly string[]>> = {
   'lru-cache': ['snapshot'],
   'p-queue': ['util'],
   pngjs: ['picture'],
+  'prom-client': ['http'],
   yaml: ['app'],
   zod: ['app'],
 };

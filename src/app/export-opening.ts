@@ -1,5 +1,6 @@
 import type { BlockDevice } from '../device/block-device.js';
 import { MemoryDevice } from '../device/memory-device.js';
+import { ExportTraffic } from '../nbd/traffic.js';
 import type { BlockCache } from '../snapshot/block-cache.js';
 import type { Lineage } from '../snapshot/lineage/lineage.js';
 import type { Profiles } from '../snapshot/profile/profiles.js';
@@ -74,6 +75,22 @@ export async function openExports(
 type OpenSnapshots = Map<string, Promise<SnapshotDevice>>;
 
 async function openExport(
+  spec: ExportSpec,
+  context: OpeningContext,
+  snapshots: OpenSnapshots,
+): Promise<RegisteredExport> {
+  const startMs = context.clock.nowMs();
+  const entry = await openEntry(spec, context, snapshots);
+  context.logger.info('an export is open', {
+    export: spec.name,
+    disk: entry.device.description,
+    sizeBytes: entry.device.sizeBytes,
+    durationMs: Math.round(context.clock.nowMs() - startMs),
+  });
+  return { ...entry, traffic: new ExportTraffic() };
+}
+
+async function openEntry(
   spec: ExportSpec,
   context: OpeningContext,
   snapshots: OpenSnapshots,

@@ -16,7 +16,8 @@ import { hydrateAll } from './hydrating.js';
 import { createProfiles } from './profile-keeping.js';
 import { createLineage } from './lineage-sharing.js';
 import { addressesToListenOn, listenOnAll, loadTls } from './listening.js';
-import { DEFAULT_CACHE_MEMORY_BYTES, type ServeSettings } from './settings.js';
+import type { Page, PageParts } from './observing/page.js';
+import { DEFAULT_CACHE_MEMORY_BYTES, type HttpSettings, type ServeSettings } from './settings.js';
 
 /** A server that is ready. */
 export interface RunningServer {
@@ -46,6 +47,8 @@ export interface RunningServer {
 export interface ServerSurroundings {
   /** Default: silent. */
   readonly logger?: Logger;
+  /** Gets a line for each request of a client. Default: none are written. */
+  readonly trace?: Logger | undefined;
   /** Default: the real time. */
   readonly clock?: Clock;
   /** Gives up starting. */
@@ -62,7 +65,7 @@ export interface ServerSurroundings {
  */
 export async function startServer(
   settings: ServeSettings,
-  { logger = silentLogger, clock = systemClock, signal }: ServerSurroundings = {},
+  { logger = silentLogger, trace, clock = systemClock, signal }: ServerSurroundings = {},
 ): Promise<RunningServer> {
   // What has been taken, to be given back in the opposite order.
   const releases: (() => Promise<void>)[] = [];
@@ -74,6 +77,9 @@ export async function startServer(
     const { listen = {} } = settings;
     const addresses = addressesToListenOn(listen, { environment: process.env, pid: process.pid });
     const tls = listen.tls === undefined ? undefined : await loadTls(listen.tls);
+
+    const page = settings.http === undefined ? undefined : await showPage(settings.http, { logger, clock });
+    if (page !== undefined) releases.push(() => page.service.close());
 
     const { onDemand } = settings;
     const needsApi =
@@ -117,11 +123,20 @@ export async function startServer(
     const server = new NbdServer({
       exports: registry,
       logger,
+      trace,
       clock,
       ...(connectionsMax === undefined ? {} : { limits: { connectionsMax } }),
       ...(tls === undefined ? {} : { tls }),
     });
     releases.push(() => server.close());
+    page?.observer.observe({
+      exports: () => registry.exports,
+      userCountOf: (name) => registry.userCountOf(name),
+      connectionCount: () => server.connectionCount,
+      cache,
+      disk: disk?.cache,
+      connection,
+    });
     const names = settings.exports.map(({ name }) => name);
     const uris = await listenOnAll(server, addresses, names, listen);
     signal?.throwIfAborted();
@@ -140,10 +155,12 @@ export async function startServer(
       const { blocksMax } = disk.cache;
       void hydrateAll({ devices: [...devices], blocksMax, logger, clock, signal: ending.signal });
     }
+    page?.setState('ready');
     return {
       uris,
       usage: () => connection?.usage(),
       drain: async (timeoutMs) => {
+        page?.setState('draining');
         await server.drain(timeoutMs);
         await release();
       },
@@ -155,4 +172,10 @@ export async function startServer(
     await release();
     throw error;
   }
+}
+
+/** Loaded where it is asked for. */
+async function showPage(settings: HttpSettings, parts: PageParts): Promise<Page> {
+  const { openPage } = await import('./observing/page.js');
+  return openPage(settings, parts);
 }

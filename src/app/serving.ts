@@ -13,6 +13,7 @@ import { watchStopSignals } from './stop-signals.js';
 export { createLogWriter } from './log-writer.js';
 export { readConfigFile } from './config/config-file.js';
 export { parseExportSpecs } from './export-spec.js';
+export { httpSettingsOf } from './observing/http-settings.js';
 export { parseAllowRule } from './on-demand/allow-rules.js';
 export { parseListenAddress } from '../nbd/listen/listen-address.js';
 
@@ -20,6 +21,8 @@ export { parseListenAddress } from '../nbd/listen/listen-address.js';
 export interface ServeTask {
   readonly settings: ServeSettings;
   readonly logger: Logger;
+  /** Gets a line for each request of a client. Default: none are written. */
+  readonly trace?: Logger | undefined;
   /** Called once, when clients can connect and read. */
   readonly onReady: (uris: readonly string[]) => void;
   /** Reads again what the server was told. Default: there is nothing to be read but keys. */
@@ -44,11 +47,11 @@ export interface RereadSettings {
  * @throws what {@link startServer} throws. A signal while it starts ends it without an error.
  */
 export async function serveUntilStopped(task: ServeTask): Promise<void> {
-  const { settings, logger, onReady, readyFd, drainTimeoutMs } = task;
+  const { settings, logger, trace, onReady, readyFd, drainTimeoutMs } = task;
   const context = { environment: process.env, logger };
   const stop = watchStopSignals(process, logger);
   try {
-    const server = await startServer(settings, { logger, clock: systemClock, signal: stop.signal });
+    const server = await startServer(settings, { logger, trace, clock: systemClock, signal: stop.signal });
     // One after another: a list of exports is changed by one at a time.
     let reloading: Promise<void> = Promise.resolve();
     const reload = (): void => {

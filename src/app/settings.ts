@@ -6,6 +6,7 @@ import type { ProfileMode } from '../snapshot/profile/profiles.js';
 import type { Durability } from '../writer/fork.js';
 import type { ExpressedWishes } from '../writer/fork-facts.js';
 import type { ExportSpec } from './export-spec.js';
+import type { HttpSettings } from './observing/http-settings.js';
 import type { AllowRules } from './on-demand/allow-rules.js';
 
 /** Which EBS is spoken to, and how patiently. */
@@ -110,6 +111,8 @@ export interface OnDemandSettings {
   readonly idleMs?: number;
 }
 
+export type { HttpSettings } from './observing/http-settings.js';
+
 /** All that `snapnbd serve` can be told. */
 export interface ServeSettings extends ReadingSettings {
   /** Default: none. */
@@ -119,6 +122,8 @@ export interface ServeSettings extends ReadingSettings {
   /** Offer one bitmap of what has changed, where several are asked for: the first. Default: false, all of them. */
   readonly hasOneBitmap?: boolean;
   readonly listen?: ListenSettings;
+  /** The page, the metrics and the files. Default: none. */
+  readonly http?: HttpSettings;
   readonly api?: ApiSettings;
   readonly forks?: ForkSettings;
 }

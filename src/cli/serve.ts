@@ -9,6 +9,7 @@ import { addApiOptions, addEc2Option, apiSettingsOf } from './api-options.js';
 import { addCacheOptions, readingSettingsOf, type CacheOptions } from './cache-options.js';
 import { configFieldsOf, optionsWithFile } from './config-option.js';
 import { addForkServeOptions, forkSettingsOf, type ForkServeOptions } from './fork-options.js';
+import { addHttpOptions, httpChoiceOf, type HttpCliOptions } from './http-options.js';
 import { PROFILE_HELP, splitProfile } from './profile-option.js';
 import type { ListenCliOptions } from './listen-options.js';
 import { addListenOptions, listenSettingsOf } from './listen-options.js';
@@ -18,13 +19,14 @@ const DRAIN_TIMEOUT_MAX_MS = 3_600_000;
 const FD_MAX = 1_048_575;
 
 interface ServeOptions
-  extends ApiOptions, AnyOptions, ListenCliOptions, ForkServeOptions, CacheOptions {
+  extends ApiOptions, AnyOptions, ListenCliOptions, ForkServeOptions, CacheOptions, HttpCliOptions {
   readonly config?: string;
   readonly drainTimeout?: number;
   readonly readyFd?: number;
   readonly logFormat: 'text' | 'json';
   readonly oneBitmap?: true;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
+  readonly trace?: true;
 }
 
 /** `snapnbd serve`: exports snapshots as disks until it is told to stop. */
@@ -42,7 +44,7 @@ export function serveCommand(): Command {
     );
   return addEc2Option(
     addApiOptions(
-      addForkServeOptions(addListenOptions(addCacheOptions(addAnyOptions(command)))),
+      addForkServeOptions(addListenOptions(addHttpOptions(addCacheOptions(addAnyOptions(command))))),
       PROFILE_HELP,
     ),
   )
@@ -70,6 +72,7 @@ export function serveCommand(): Command {
         .choices(['debug', 'info', 'warn', 'error'])
         .default('info'),
     )
+    .option('--trace', 'log a line for each request of a client, whatever the level')
     .addHelpText('after', EXAMPLES)
     .action(run);
 }
@@ -101,6 +104,7 @@ async function run(
   await app.serveUntilStopped({
     settings: settingsOf(app, started),
     logger,
+    trace: options.trace === true ? app.createLogWriter({ ...target, level: 'debug' }) : undefined,
     onReady: (uris) => process.stdout.write(uris.map((uri) => `${uri}\n`).join('')),
     drainTimeoutMs: options.drainTimeout,
     readyFd: options.readyFd,
@@ -146,6 +150,7 @@ function settingsOf(app: App, { exportTexts, options }: Read): ServeSettings {
       'Cannot serve nothing: name an EXPORT, such as snap-0123456789abcdef0, or say --any. Run "snapnbd serve --help".',
     );
   }
+  const http = httpChoiceOf(options);
   const profile = splitProfile(options);
   const addressTexts = options.listen ?? [];
   if (new Set(addressTexts).size !== addressTexts.length) {
@@ -154,6 +159,7 @@ function settingsOf(app: App, { exportTexts, options }: Read): ServeSettings {
   return {
     exports: app.parseExportSpecs(exportTexts),
     ...(onDemand === undefined ? {} : { onDemand }),
+    ...(http === undefined ? {} : { http: app.httpSettingsOf(http) }),
     hasOneBitmap: options.oneBitmap === true,
     listen: {
       ...listenSettingsOf(options),

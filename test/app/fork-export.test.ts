@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { CallFigures } from '../../src/ebs/call-figures.js';
+import { CostMeter } from '../../src/ebs/cost.js';
 import { openForkExport } from '../../src/app/fork-export.js';
 import { listForks, discardFork } from '../../src/app/fork-keeping.js';
 import type { RegisteredExport } from '../../src/app/export-registry.js';
@@ -38,6 +40,8 @@ function open(place: Place, forks: ForkSettings = {}, name = 'd'): Promise<Regis
     api: place.ebs,
     limiter: new Limiter(4),
     openEc2: () => Promise.reject(new Error('there is no EC2 here')),
+    figures: new CallFigures(new ManualClock()),
+    meter: new CostMeter(),
     putLimiter: new Limiter(4),
     usage: () => assert.fail('nobody asks'),
     close: () => Promise.resolve(),

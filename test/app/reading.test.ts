@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { CallFigures } from '../../src/ebs/call-figures.js';
 import { openDiskStore } from '../../src/app/disk-store.js';
 import { openExports } from '../../src/app/export-opening.js';
 import { parseExportSpecs } from '../../src/app/export-spec.js';
@@ -54,6 +55,8 @@ async function openDevices(
       api,
       limiter: new Limiter(16),
       openEc2: () => Promise.reject(new Error('there is no EC2 here')),
+      figures: new CallFigures(systemClock),
+      meter: new CostMeter(),
       putLimiter: new Limiter(16),
       usage: () => new CostMeter().usage,
       close: () => Promise.resolve(),
