@@ -14,7 +14,7 @@ export interface ReplayParts {
   readonly fetcher: BlockFetcher;
   readonly cache: SnapshotCache;
   readonly disk: SnapshotDiskCache | undefined;
-  /** As many are fetched at once as it allows at the time. */
+  /** As many are fetched at once as it allows at the time, and as many wait. */
   readonly limiter: Limiter;
   /** Blocks that may be in memory before they are read. */
   readonly memoryBlocksMax: number;
@@ -86,7 +86,8 @@ export class ProfileReplay {
         await this.#untilRead(signal);
       const hasRoom = this.#inMemory.size < this.#parts.memoryBlocksMax;
       if (!hasRoom && (await disk?.has(blockIndex)) === true) continue;
-      while (underWay.size >= this.#parts.limiter.inFlightMax) await Promise.race(underWay);
+      // The bound rises only while somebody waits for a place.
+      while (underWay.size >= 2 * this.#parts.limiter.inFlightMax) await Promise.race(underWay);
       if (this.#read.has(blockIndex)) continue;
       const brought = this.#bring(blockIndex, hasRoom)
         .catch((error: unknown) => void (failure.error = error))
