@@ -13,6 +13,7 @@ import { infoCommand } from './info.js';
 import { lsCommand } from './ls.js';
 import { mapCommand } from './map.js';
 import { profileCommand } from './profile.js';
+import { mountCommand, umountCommand } from './mount.js';
 import { serveCommand } from './serve.js';
 import { uploadCommand } from './upload.js';
 
@@ -36,6 +37,8 @@ export function createProgram(): Command {
     .addCommand(copyCommand())
     .addCommand(lsCommand())
     .addCommand(cpCommand())
+    .addCommand(mountCommand())
+    .addCommand(umountCommand())
     .addCommand(mapCommand())
     .addCommand(doctorCommand())
     .addCommand(encryptionByDefaultCommand())

@@ -1,0 +1,78 @@
+import { spawn } from 'node:child_process';
+import { openSync, closeSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { EnvironmentError } from '../../util/errors.js';
+import type { ApiSettings } from '../settings.js';
+
+/** The log of the server, in the folder of the mount. */
+const LOG_NAME = 'server.log';
+
+/** What the server of a mount is started with. */
+export interface ServerProcessTask {
+  /** The program's own main file. */
+  readonly mainPath: string;
+  /** As an argument of `snapnbd serve`. */
+  readonly exportText: string;
+  readonly socket: string;
+  readonly folder: string;
+  readonly api: ApiSettings;
+  /** Of forks. */
+  readonly stateDir: string;
+}
+
+/**
+ * Starts `snapnbd serve` in the background, in a session of its own, so that it lives on when the terminal closes.
+ *
+ * @returns when clients can connect.
+ * @throws {EnvironmentError} with the last line of its log when it ends instead.
+ */
+export async function startServerProcess(task: ServerProcessTask): Promise<void> {
+  const { mainPath, exportText, socket, folder, api, stateDir } = task;
+  const logPath = join(folder, LOG_NAME);
+  const log = openSync(logPath, 'a', 0o600);
+  const args = [
+    'serve',
+    exportText,
+    '--listen',
+    `unix:${socket}`,
+    '--state-dir',
+    stateDir,
+    ...argumentsOf(api),
+  ];
+  const child = spawn(process.execPath, [...process.execArgv, mainPath, ...args], {
+    detached: true,
+    stdio: ['ignore', 'pipe', log],
+  });
+  closeSync(log);
+  try {
+    await new Promise<void>((resolve, reject) => {
+      child.once('error', reject);
+      child.once('exit', () => {
+        const last = readFileSync(logPath, 'utf8').trim().split('\n').at(-1) ?? '';
+        reject(
+          new EnvironmentError(last.replace(/^snapnbd: /, '') || 'Cannot start the server: it says nothing.'),
+        );
+      });
+      child.stdout?.once('data', () => resolve());
+    });
+  } finally {
+    child.removeAllListeners();
+    child.stdout?.destroy();
+    child.unref();
+  }
+}
+
+/** The options of the command line that the settings came from. */
+function argumentsOf(api: ApiSettings): readonly string[] {
+  const options: readonly (readonly [string, string | number | undefined])[] = [
+    ['--region', api.region],
+    ['--profile', api.profile],
+    ['--endpoint-url', api.endpointUrl],
+    ['--emulator', api.emulatorDir],
+    ['--retry-timeout', api.retryTotalMs === undefined ? undefined : `${api.retryTotalMs}ms`],
+    ['--max-inflight', api.inFlightMax],
+    ['--get-rate', api.getsPerSecond],
+    ['--max-cost', api.costMaxUsd],
+  ];
+  return options.flatMap(([name, value]) => (value === undefined ? [] : [name, String(value)]));
+}

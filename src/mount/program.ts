@@ -1,0 +1,56 @@
+import { execFile } from 'node:child_process';
+import { EnvironmentError, systemCodeOf } from '../util/errors.js';
+
+/** Programs of the system are in these, whatever a user's PATH says. */
+const SYSTEM_PATH = '/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin';
+/** Attaching and mounting read a few blocks, each of which may be retried for 20 s. */
+const TIMEOUT_MS = 120_000;
+
+/** What a program of the system wrote, and how it ended. */
+export interface ProgramOutcome {
+  /** Undefined where it is not installed. */
+  readonly status: number | undefined;
+  readonly stdout: string;
+  /** The last line of what it complained about. */
+  readonly complaint: string;
+}
+
+/** Where programs are looked for. */
+export function programEnvironment(): NodeJS.ProcessEnv {
+  return { ...process.env, PATH: `${process.env['PATH'] ?? ''}:${SYSTEM_PATH}`, LC_ALL: 'C' };
+}
+
+/** Runs a program of the system to its end; never rejects. It is killed after two minutes. */
+export function runProgram(name: string, args: readonly string[]): Promise<ProgramOutcome> {
+  return new Promise((resolve) => {
+    const options = { env: programEnvironment(), timeout: TIMEOUT_MS, killSignal: 'SIGKILL' } as const;
+    execFile(name, [...args], options, (error, stdout, stderr) => {
+      const isMissing = systemCodeOf(error) === 'ENOENT';
+      const code = typeof error?.code === 'number' ? error.code : 1;
+      resolve({
+        status: isMissing ? undefined : error === null ? 0 : code,
+        stdout,
+        complaint: stderr.trim().split('\n').at(-1) ?? '',
+      });
+    });
+  });
+}
+
+/**
+ * The same, for what has to succeed.
+ *
+ * @param purpose what could not be done, as in `Cannot <purpose>: ...`.
+ * @returns what it wrote on its standard output.
+ * @throws {EnvironmentError} with the program's own last word.
+ */
+export async function mustRunProgram(
+  name: string,
+  args: readonly string[],
+  purpose: string,
+): Promise<string> {
+  const { status, stdout, complaint } = await runProgram(name, args);
+  if (status === 0) return stdout;
+  const reason =
+    status === undefined ? `${name} is not installed` : complaint || `${name} ended with ${status}`;
+  throw new EnvironmentError(`Cannot ${purpose}: ${reason.replace(/\.$/, '')}.`);
+}
