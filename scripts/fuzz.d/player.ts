@@ -15,9 +15,6 @@ const Ending = {
   Reset: 4,
 } as const;
 
-/** A server has this long to end a connection whose client has hung up, in milliseconds. */
-const PATIENCE_MS = 30_000;
-
 /** A client that reads late does so after this long, and one that waits for an answer waits no longer, in ms. */
 const MOMENT_MS = 20;
 
@@ -31,15 +28,17 @@ export interface Addresses {
 export type Listener = (chunk: Buffer) => void;
 
 /**
- * Says the messages of an input on a connection of its own, in pieces, and leaves.
+ * Says the messages of an input on a connection of its own, in pieces, and leaves. Resolves when the server has ended it.
  *
- * @throws {Error} when the server does not end the connection, or cannot be connected to.
+ * @param live has the connection in it as long as that lasts, for those who want to end it.
+ * @throws {Error} when the server cannot be connected to.
  */
 export async function play(
   messages: readonly Buffer[],
   addresses: Addresses,
   random: Random,
   onData: Listener,
+  live: Set<Socket>,
 ): Promise<void> {
   const isTcp = random.oneIn(4);
   const ending = random.pick([
@@ -48,12 +47,14 @@ export async function play(
     isTcp ? Ending.Reset : Ending.Vanish,
   ]);
   const socket = isTcp ? connect(addresses.port, '127.0.0.1') : connect(addresses.socketPath);
+  live.add(socket);
   const closed = closeOf(socket);
   if (ending !== Ending.ReadLate) socket.on('data', onData);
   try {
     const said = say(socket, piecesOf(messages, random)).then(() => leave(socket, ending, onData));
     await Promise.all([said, closed]);
   } finally {
+    live.delete(socket);
     socket.destroy();
   }
 }
@@ -61,18 +62,11 @@ export async function play(
 /** Resolves when the socket is gone, for whatever reason but ours. */
 function closeOf(socket: Socket): Promise<void> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      reject(new Error(`the server has not hung up for ${PATIENCE_MS} ms`));
-      socket.destroy();
-    }, PATIENCE_MS);
     socket.on('error', (error) => {
       // The server may hang up on what it is told while it is told more of it.
       if (!('code' in error) || !['ECONNRESET', 'EPIPE'].includes(String(error.code))) reject(error);
     });
-    socket.once('close', () => {
-      clearTimeout(timer);
-      resolve();
-    });
+    socket.once('close', () => resolve());
   });
 }
 

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { Canary, SECRET } from './canary.js';
 import { loadConversations } from './conversation.js';
 import { mutate } from './mutate.js';
@@ -8,6 +9,15 @@ import { KEPT_DESCRIPTORS_MAX, type Resources, Target } from './target.js';
 
 /** The server is looked at so often, in milliseconds. */
 const LOOK_EVERY_MS = 1000;
+
+/**
+ * A server has to end a connection whose client has hung up before the canary has been answered so often, at least a
+ * second apart: so a machine that is short of time is not taken for a server that hangs.
+ */
+const PATIENCE_LOOKS = 30;
+
+/** The canary has to be answered in this time, in milliseconds. */
+const CANARY_PATIENCE_MS = 120_000;
 
 /** After so many inputs the server has warmed up, and what it takes then is what it is measured by. */
 const WARM_UP_INPUTS = 2000;
@@ -64,8 +74,9 @@ class Run {
   #receivedBytes = 0;
   #isDone = false;
   #failure: Error | undefined;
-  /** What is being said just now: one of these is to blame. */
-  readonly #underWay = new Set<number>();
+  /** What is being said just now, and how often the canary had been answered before: one of these is to blame. */
+  readonly #underWay = new Map<number, number>();
+  readonly #live = new Set<Socket>();
 
   constructor(
     options: FuzzOptions,
@@ -117,14 +128,15 @@ class Run {
     while (!this.#isOver) {
       const index = this.#next;
       this.#next += 1;
-      this.#underWay.add(index);
+      this.#underWay.set(index, this.#canary.lookCount);
       const random = new Random(this.#options.seed, index);
       const tail = new SecretFinder();
       try {
-        await play(mutate(this.#conversations, random), this.#target, random, (chunk) => {
+        const onData = (chunk: Buffer): void => {
           this.#receivedBytes += chunk.length;
           if (tail.finds(chunk)) this.fail(new Error('a client was given what is on the disk of another'));
-        });
+        };
+        await play(mutate(this.#conversations, random), this.#target, random, onData, this.#live);
       } catch (error) {
         this.fail(error);
       }
@@ -138,11 +150,24 @@ class Run {
       await Promise.race([done, new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS))]);
       try {
         this.#inspect();
-        await this.#canary.look();
+        await this.#lookInTime();
       } catch (error) {
         this.fail(error);
       }
       if (looks % 10 === 0) this.#say(this.#progress());
+    }
+  }
+
+  async #lookInTime(): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      const error = new Error(`the canary was not answered for ${CANARY_PATIENCE_MS} ms`);
+      timer = setTimeout(() => reject(error), CANARY_PATIENCE_MS);
+    });
+    await Promise.race([this.#canary.look(), late]).finally(() => clearTimeout(timer));
+    for (const [index, before] of this.#underWay) {
+      if (this.#canary.lookCount - before <= PATIENCE_LOOKS) continue;
+      throw new Error(`the server has not hung up on input ${index} while others came and went`);
     }
   }
 
@@ -186,13 +211,14 @@ class Run {
   fail(error: unknown): void {
     if (this.#failure !== undefined) return;
     const { seed } = this.#options;
-    const said = [...this.#underWay].join(', ');
+    const said = [...this.#underWay.keys()].join(', ');
     const reason = error instanceof Error ? error.message : String(error);
     const complaints = this.#target.complaints.filter((complaint) => complaint !== reason);
     this.#failure = new Error(
       [`${reason} (seed ${seed}; under way or just over: ${said})`, ...complaints].join('\n'),
       { cause: error },
     );
+    for (const socket of this.#live) socket.destroy();
   }
 }
 
