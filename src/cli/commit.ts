@@ -9,6 +9,7 @@ import { addWishOptions, wishesOf, type WishOptions } from './wish-options.js';
 interface CommitOptions extends ApiOptions, StateOptions, WishOptions {
   readonly wait: boolean;
   readonly live?: true;
+  readonly json?: true;
   readonly putRate?: number;
 }
 
@@ -18,6 +19,7 @@ export function commitCommand(): Command {
     .description('make a snapshot of a fork, or finish one that broke off; print its id')
     .argument('<NAME>', 'of the export, as in NAME=fork:snap-ID')
     .option('--no-wait', 'return when AWS has accepted the snapshot, before it can be read')
+    .option('--json', 'one JSON object rather than the id')
     .option('--live', 'also while clients are connected: the disk as it was last flushed');
   return addApiOptions(addPutRateOption(addStateOptions(addWishOptions(command))))
     .addHelpText('after', EXAMPLES)
@@ -56,7 +58,9 @@ async function run(name: string, options: CommitOptions): Promise<void> {
   } else if (!result.isNew) {
     process.stderr.write('Nothing to commit: this snapshot holds the disk as it is.\n');
   }
-  process.stdout.write(`${result.snapshotId}\n`);
+  process.stdout.write(
+    options.json === true ? `${JSON.stringify(result, undefined, 2)}\n` : `${result.snapshotId}\n`,
+  );
 }
 
 function textOf({ step, snapshotId, putCount, dueCount }: CommitProgress, seconds: number): string {
