@@ -41,7 +41,7 @@ function stateOf(
   const [staged, put] = [at(fork?.staged), at(fork?.put)];
   if (staged > 0) return put >= staged ? ['p', put] : ['s', staged];
   // A blank disk has nothing beneath.
-  if (snapshot === undefined) return ['h', 1];
+  if (snapshot === undefined) return ['h', fork?.grid.sizeOf(cell) ?? 1];
   const { map } = snapshot;
   const [inMemory, onDisk] = [at(map.inMemory), at(map.onDisk)];
   // A cell that is on disk stays so to the eye when a few of its blocks are read.
@@ -49,5 +49,6 @@ function stateOf(
   if (onDisk > 0) return ['d', onDisk];
   if (at(map.read) > 0) return ['r', at(map.read)];
   if (at(map.listed) > 0) return ['n', at(map.listed)];
-  return at(map.known) < map.grid.sizeOf(cell) ? ['u', 1] : ['h', 1];
+  const size = map.grid.sizeOf(cell);
+  return [at(map.known) < size ? 'u' : 'h', size];
 }
