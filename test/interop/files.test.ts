@@ -1,0 +1,69 @@
+// Files out of filesystems that real programs made, by the command line: no mount, no root.
+import { createHash } from 'node:crypto';
+import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import t from 'tap';
+import { runCli } from '../fixtures/cli.js';
+import { writeFileTree } from '../fixtures/file-tree.js';
+import { makeExt4Image, makeGptImage } from '../fixtures/images.js';
+import { needsPrograms, PROGRAMS_TIMEOUT_MS } from '../fixtures/programs.js';
+import { importImage } from '../fixtures/serving.js';
+import { workFolder } from '../fixtures/work-folder.js';
+
+t.setTimeout(PROGRAMS_TIMEOUT_MS);
+
+function sumsOf(folder: string): string {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .map((path) => ({
+      name: relative(folder, path),
+      digest: createHash('sha256').update(readFileSync(path)),
+    }))
+    .sort((a, b) => Buffer.compare(Buffer.from(a.name), Buffer.from(b.name)))
+    .map(({ name, digest }) => `${digest.digest('hex')}  ./${name}\n`)
+    .join('');
+}
+
+t.test('ls and cp read an ext4 partition, every file equal', needsPrograms('mke2fs', 'sfdisk'), async (t) => {
+  const folder = workFolder(t);
+  const tree = writeFileTree(join(folder, 'tree'), 'files');
+  const image = await makeGptImage(
+    join(folder, 'gpt'),
+    await makeExt4Image(join(folder, 'ext4'), tree.folder),
+  );
+  const emulator = join(folder, 'emulator');
+  const snapshotId = await importImage(t, emulator, image.path);
+  const out = join(folder, 'out');
+
+  const listed = await runCli(t, ['ls', '--json', `${snapshotId}:/large.bin`, '--emulator', emulator]);
+  const large = JSON.parse(listed.stdout);
+  t.match(large, { kind: 'file', mode: '0755', sizeBytes: statSync(join(tree.folder, 'large.bin')).size });
+
+  const copied = await runCli(t, ['cp', '-r', `${snapshotId}:/`, out, '--emulator', emulator]);
+  t.equal(copied.status, 0, 'everything was copied', { stderr: copied.stderr });
+  t.equal(sumsOf(out), tree.sums, 'every file');
+  t.equal(readlinkSync(join(out, 'link-to-nowhere')), '/no/such/file');
+  t.equal(lstatSync(join(out, 'large.bin')).mode & 0o7777, 0o755);
+  t.equal(
+    Math.trunc(statSync(join(out, 'large.bin')).mtimeMs / 1000),
+    Math.trunc(statSync(join(tree.folder, 'large.bin')).mtimeMs / 1000),
+    'times are kept',
+  );
+  t.ok(statSync(join(out, 'sparse')).blocks * 512 < 1_000_000, 'holes stay holes');
+
+  const again = await runCli(t, [
+    'cp',
+    `${snapshotId}:/etc/hostname`,
+    join(out, 'empty'),
+    '--emulator',
+    emulator,
+  ]);
+  t.equal(again.status, 1, 'nothing is replaced unasked');
+  t.match(again.stderr, /it is there already/);
+  t.equal(statSync(join(out, 'empty')).size, 0);
+
+  const missing = await runCli(t, ['cp', `${snapshotId}:/no/such`, out, '--emulator', emulator]);
+  t.match([missing.status, missing.stderr], [1, /there is no such file/]);
+  t.notOk(existsSync(join(out, 'such')));
+});
