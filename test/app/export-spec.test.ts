@@ -48,3 +48,21 @@ t.test('names are distinct', async (t) => {
   t.equal(parseExportSpecs(['a=memory:512', `b=${ID}`, ID]).length, 3);
   t.throws(() => parseExportSpecs(['a=memory:512', `a=${ID}`]), UsageError);
 });
+
+t.test('snapshots that a snapshot is compared with', (t) => {
+  const other = 'snap-0123456789abcdef1';
+  const third = 'snap-0123456789abcdef2';
+  const source = { kind: 'snapshot', snapshotId: ID, since: [other, third] };
+  t.strictSame(parseExportSpec(`new=${ID},since=${other},since=${third}`), { name: 'new', source });
+  t.strictSame(parseExportSpec(`${ID},since=${other},since=${third}`), { name: ID, source });
+  for (const [text, message] of [
+    [`new=${ID},since=${ID}`, /nothing changes/],
+    [`new=${ID},since=${other},since=${other}`, /stands twice/],
+    [`new=${ID},before=${other}`, /is not an option/],
+    [`new=${ID},since=tuesday`, /as a snapshot id/],
+    [`new=${ID},`, /is not an option/],
+  ] as const) {
+    t.throws(() => parseExportSpec(text), { message }, text);
+  }
+  t.end();
+});
