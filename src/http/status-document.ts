@@ -149,6 +149,8 @@ export interface StatusDocument {
     readonly cpuSeconds: number;
     readonly residentBytes: number;
     readonly clients: number;
+    /** Whether files can be walked through and downloaded. */
+    readonly hasFiles: boolean;
   };
   readonly latencyBoundsSeconds: readonly number[];
   readonly api: ApiFigures | null;

@@ -60,7 +60,9 @@ export function findingOf(circumstances: Circumstances): Finding {
   }
   const who = clients === 1 ? 'a client' : `${clients} clients`;
   const waiting =
-    waitingCount === 0 ? 'nothing waits' : `${waitingCount} requests are under way, none for long`;
+    waitingCount === 0
+      ? 'nothing waits'
+      : `${waitingCount === 1 ? 'a request is' : `${waitingCount} requests are`} under way, none for long`;
   return { level: FindingLevel.Ok, text: `Serving ${who}: ${waiting}.` };
 }
 

@@ -29,6 +29,7 @@ export interface Page {
  */
 export async function openPage(settings: HttpSettings, { logger, clock, files }: PageParts): Promise<Page> {
   const observer = new ServerObserver(clock, packageVersion());
+  observer.hasFiles = files !== undefined;
   const service = await openHttpService({ ...settings, figures: observer, files, logger });
   logger.info('the page is shown', { url: service.url });
   const setState = (state: ServerObserver['state']): void => void (observer.state = state);

@@ -31,6 +31,8 @@ const BOUNDS_SECONDS = LATENCY_BOUNDS_MS.map((boundMs) => boundMs / 1000);
 /** Reads the figures of a server when somebody asks for them: between two questions it does nothing at all. */
 export class ServerObserver implements ServerFigures {
   state: StatusDocument['server']['state'] = 'starting';
+  /** Whether files can be walked through. */
+  hasFiles = false;
   readonly #clock: Clock;
   readonly #version: string;
   readonly #startedAt: string;
@@ -74,6 +76,7 @@ export class ServerObserver implements ServerFigures {
         cpuSeconds: (cpu.user + cpu.system) / 1e6,
         residentBytes: process.memoryUsage.rss(),
         clients: server?.connectionCount() ?? 0,
+        hasFiles: this.hasFiles,
       },
       latencyBoundsSeconds: BOUNDS_SECONDS,
       api: server?.connection === undefined ? null : apiFiguresOf(server.connection, nowMs),

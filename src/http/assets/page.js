@@ -10,6 +10,7 @@ const MAPS_MAX = 32;
 
 const panels = new Map();
 let before;
+let hasFiles = false;
 let isPaused = false;
 let timer;
 
@@ -61,7 +62,8 @@ function panelOf(figures) {
   pictures.append(map.figure, throughput.figure, latency.figure);
   const progress = element('progress', undefined, { 'aria-label': `Commit of ${figures.name}` });
   const list = element('dl', undefined, { class: 'figures' });
-  section.append(title, finding, pictures, progress, list, fileBrowser(figures.name));
+  section.append(title, finding, pictures, progress, list);
+  if (hasFiles) section.append(fileBrowser(figures.name));
   byId('exports').append(section);
   const panel = {
     ...{ section, finding, map, throughput, latency, progress, list },
@@ -193,6 +195,7 @@ function showTotals({ api, cache }, earlier, seconds) {
 
 function show(status) {
   const { server } = status;
+  hasFiles = server.hasFiles;
   const seconds =
     before === undefined ? 1 : Math.max(0.1, server.uptimeSeconds - before.server.uptimeSeconds);
   const isSame = before !== undefined && before.server.startedAt === server.startedAt;
