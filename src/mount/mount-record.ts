@@ -81,12 +81,12 @@ function isRecord(value: unknown): value is MountRecord {
   if (typeof value !== 'object' || value === null) return false;
   const fields = value as Readonly<Record<string, unknown>>;
   return (
-    fields['version'] === 1 &&
-    typeof fields['directory'] === 'string' &&
-    typeof fields['snapshotId'] === 'string' &&
-    (fields['forkName'] === null || typeof fields['forkName'] === 'string') &&
-    typeof fields['folder'] === 'string' &&
-    fields['folder'].includes('/snapnbd-mount-') &&
-    (fields['nbdDevice'] === null || typeof fields['nbdDevice'] === 'string')
+    fields.version === 1 &&
+    typeof fields.directory === 'string' &&
+    typeof fields.snapshotId === 'string' &&
+    (fields.forkName === null || typeof fields.forkName === 'string') &&
+    typeof fields.folder === 'string' &&
+    fields.folder.includes('/snapnbd-mount-') &&
+    (fields.nbdDevice === null || typeof fields.nbdDevice === 'string')
   );
 }

@@ -17,7 +17,7 @@ export interface ProgramOutcome {
 
 /** Where programs are looked for. */
 export function programEnvironment(): NodeJS.ProcessEnv {
-  return { ...process.env, PATH: `${process.env['PATH'] ?? ''}:${SYSTEM_PATH}`, LC_ALL: 'C' };
+  return { ...process.env, PATH: `${process.env.PATH ?? ''}:${SYSTEM_PATH}`, LC_ALL: 'C' };
 }
 
 /** Runs a program of the system to its end; never rejects. It is killed after two minutes. */

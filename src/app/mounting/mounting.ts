@@ -164,7 +164,7 @@ async function findVolume(
       }
       return { range, type, partition: number };
     } finally {
-      await device.close();
+      device.close();
     }
   } finally {
     await connection.close();
