@@ -8,12 +8,16 @@ import { MemoryLog } from '../fixtures/memory-log.js';
 import { needsPrograms } from '../fixtures/programs.js';
 import { workFolder } from '../fixtures/work-folder.js';
 
+/** As systemd does: the sender waits until what came with its barrier is closed. [sd_notify_barrier(3)] */
 const LISTENER = `
-import socket, sys
+import os, socket, sys
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 s.bind(sys.argv[1]); s.settimeout(30); print('bound', flush=True)
 got = ''
-while 'STATUS=' not in got: got += s.recv(4096).decode() + '\\n'
+while 'BARRIER=1' not in got:
+    data, fds, _, _ = socket.recv_fds(s, 4096, 4)
+    got += data.decode() + '\\n'
+    for fd in fds: os.close(fd)
 print(got, flush=True)
 `;
 
