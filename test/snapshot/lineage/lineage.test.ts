@@ -45,7 +45,7 @@ async function start(
   const clock = new ManualClock();
   const cache = new BlockCache(memoryBytes);
   const diskCache =
-    dir === undefined ? undefined : await DiskCache.open({ dir, bytesMax: 64 * MIB, logger: log, clock });
+    dir === undefined ? undefined : await DiskCache.open({ dir, bytesMax: 512 * MIB, logger: log, clock });
   const disk = diskCache === undefined ? undefined : { cache: diskCache, service: 'fake' };
   const lineage = new Lineage({
     api,
