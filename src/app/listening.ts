@@ -57,6 +57,15 @@ export function addressesToListenOn(
 }
 
 /**
+ * Whether every user of this machine can read the disks: by TCP, without a key of their own. A unix socket and what the service
+ * manager passed on may be for some alone.
+ */
+export function isOpenToMachine(addresses: readonly ListenAddress[], tls: TlsSettings | undefined): boolean {
+  const isForAll = tls === undefined || (tls.files.kind === 'x509' && tls.files.caFile === undefined);
+  return (isForAll || tls.mode === 'on') && addresses.some(({ kind }) => kind === 'tcp');
+}
+
+/**
  * Listens on all addresses.
  *
  * @param exportNames when there are none, the URIs name none either.

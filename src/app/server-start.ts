@@ -15,7 +15,7 @@ import { ExportRegistry } from './export-registry.js';
 import { hydrateAll } from './hydrating.js';
 import { createProfiles } from './profile-keeping.js';
 import { createLineage } from './lineage-sharing.js';
-import { addressesToListenOn, listenOnAll, loadTls } from './listening.js';
+import { addressesToListenOn, isOpenToMachine, listenOnAll, loadTls } from './listening.js';
 import type { Page, PageParts } from './observing/page.js';
 import { DEFAULT_CACHE_MEMORY_BYTES, type HttpSettings, type ServeSettings } from './settings.js';
 
@@ -78,7 +78,8 @@ export async function startServer(
     const addresses = addressesToListenOn(listen, { environment: process.env, pid: process.pid });
     const tls = listen.tls === undefined ? undefined : await loadTls(listen.tls);
 
-    const page = settings.http === undefined ? undefined : await showPage(settings.http, { logger, clock });
+    const shown = { logger, clock, isOpenToMachine: isOpenToMachine(addresses, listen.tls) };
+    const page = settings.http === undefined ? undefined : await showPage(settings.http, shown);
     if (page !== undefined) releases.push(() => page.service.close());
 
     const { onDemand } = settings;
@@ -118,6 +119,8 @@ export async function startServer(
       openExports(specs, opening),
     );
     releases.push(() => registry.close());
+    page?.files?.show(registry);
+    releases.push(() => page?.files?.close() ?? Promise.resolve());
 
     const { connectionsMax } = listen;
     const server = new NbdServer({

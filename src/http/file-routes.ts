@@ -4,10 +4,14 @@ import { pipeline } from 'node:stream/promises';
 import { messageOf } from '../util/errors.js';
 import type { Logger } from '../util/logger.js';
 import { answerJson, SECURITY_HEADERS } from './answers.js';
-import { BrowseError, type FileBrowser } from './file-browser.js';
+import { BrowseError, type BrowsedFile, type FileBrowser } from './file-browser.js';
 
 /** Downloads and listings at once: each holds some blocks. */
 const AT_ONCE_MAX = 8;
+
+const LIST_PATH = '/api/files';
+/** What these routes are for. */
+export const FILE_PATHS: ReadonlySet<string> = new Set([LIST_PATH, '/download']);
 
 /** Walks through exports and gives their files out, read-only. */
 export class FileRoutes {
@@ -20,38 +24,41 @@ export class FileRoutes {
     this.#logger = logger;
   }
 
-  /** @returns false when the request is not for files. */
-  async handle(url: URL, request: IncomingMessage, response: ServerResponse): Promise<boolean> {
-    const isListing = url.pathname === '/api/files';
-    if (!isListing && url.pathname !== '/download') return false;
+  /** Answers a request for one of {@link FILE_PATHS}. */
+  async handle(url: URL, request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (this.#underWay >= AT_ONCE_MAX) {
       answerJson(response, 503, { error: 'Too many files are being read at once: try again later.' });
-      return true;
+      return;
     }
     const gone = new AbortController();
     response.once('close', () => gone.abort(new Error('the client is gone')));
-    const name = url.searchParams.get('export') ?? '';
-    const path = url.searchParams.getAll('p');
+    const { searchParams } = url;
+    const place = { exportName: searchParams.get('export') ?? '', path: searchParams.getAll('p') };
     this.#underWay += 1;
     try {
-      if (isListing) answerJson(response, 200, await this.#files.list(name, path, gone.signal));
-      else await this.#download(name, path, request, response, gone.signal);
+      if (url.pathname === LIST_PATH) {
+        const from = pageStart(searchParams.get('from') ?? '0');
+        answerJson(response, 200, await this.#files.list(place, from, gone.signal));
+      } else {
+        await this.#files.read(place, gone.signal, (file) =>
+          this.#send(file, request, response, gone.signal),
+        );
+      }
     } catch (error) {
-      if (!gone.signal.aborted) this.#refuse(error, response);
+      // Nobody is there to be told; why a download broke off is in the log already.
+      if (!gone.signal.aborted && !response.headersSent) this.#refuse(error, response);
+      else response.destroy();
     } finally {
       this.#underWay -= 1;
     }
-    return true;
   }
 
-  async #download(
-    exportName: string,
-    path: readonly string[],
+  async #send(
+    file: BrowsedFile,
     request: IncomingMessage,
     response: ServerResponse,
     signal: AbortSignal,
   ): Promise<void> {
-    const file = await this.#files.open(exportName, path, signal);
     response.writeHead(200, {
       ...SECURITY_HEADERS,
       // Whatever it is, a browser keeps it and shows nothing of it.
@@ -64,22 +71,33 @@ export class FileRoutes {
       return;
     }
     // Reads on as fast as the client takes it, and no further.
-    await pipeline(Readable.from(file.chunks, { objectMode: false, highWaterMark: 65_536 }), response, {
-      signal,
-    });
+    const chunks = this.#told(file, signal);
+    await pipeline(Readable.from(chunks, { objectMode: false, highWaterMark: 65_536 }), response, { signal });
+  }
+
+  /** The headers have gone out: only the log can say why the rest does not follow. */
+  async *#told({ name, chunks }: BrowsedFile, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    try {
+      yield* chunks;
+    } catch (error) {
+      if (!signal.aborted) this.#logger.warn('a download broke off', { file: name, error: messageOf(error) });
+      throw error;
+    }
   }
 
   #refuse(error: unknown, response: ServerResponse): void {
-    if (response.headersSent) {
-      this.#logger.warn('a download broke off', { error: messageOf(error) });
-      response.destroy();
-    } else if (error instanceof BrowseError) {
-      answerJson(response, 404, { error: error.message });
+    if (error instanceof BrowseError) {
+      answerJson(response, error.status, { error: error.message });
     } else {
       this.#logger.warn('a file cannot be read', { error: messageOf(error) });
       answerJson(response, 500, { error: `Cannot read the files: ${messageOf(error)}` });
     }
   }
+}
+
+function pageStart(text: string): number {
+  if (/^\d{1,9}$/.test(text)) return Number(text);
+  throw new BrowseError(400, 'Cannot use from=: give the number that the page before has as "next".');
 }
 
 /** A header with any name: plain letters for old clients, all of it for the others. [RFC 6266; RFC 8187] */

@@ -4,7 +4,7 @@ import type { Access } from './access.js';
 import { answer, answerJson, answerText } from './answers.js';
 import { loadAssets } from './assets.js';
 import type { FileBrowser } from './file-browser.js';
-import { FileRoutes } from './file-routes.js';
+import { FILE_PATHS, FileRoutes } from './file-routes.js';
 import { Metrics } from './metrics.js';
 import type { ServerFigures } from './status-document.js';
 
@@ -21,6 +21,8 @@ const MAPS_MAX = 32;
 const URL_LENGTH_MAX = 8000;
 /** What scripts and machines ask for gets a line; browsers get the page to sign in. */
 const SIGN_IN_PATHS = new Set(['/', '/login']);
+const NO_FILES =
+  'Files are not shown: not every user of this machine can read the disks. Give the page a token (--http-token-file).';
 const OPEN_ASSETS = new Set(['page.css', 'login.js', 'icon.svg']);
 
 /** One request, one answer: everything that can be asked for by HTTP. */
@@ -101,7 +103,11 @@ export class Routes {
       }
       default:
     }
-    if (this.#files !== undefined && (await this.#files.handle(url, request, response))) return;
+    if (FILE_PATHS.has(pathname)) {
+      if (this.#files === undefined) answerJson(response, 403, { error: NO_FILES });
+      else await this.#files.handle(url, request, response);
+      return;
+    }
     this.#answerAsset(pathname === '/' ? 'index.html' : pathname.slice(1), response);
   }
 

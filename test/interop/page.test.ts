@@ -1,10 +1,12 @@
 // The page in a real browser: what it shows, that it follows the server, and that it asks nobody else.
-import { chromium } from 'playwright-core';
-import { existsSync, mkdirSync } from 'node:fs';
+import { chromium, type Page } from 'playwright-core';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { delimiter, join } from 'node:path';
-import t from 'tap';
-import { serve, snapshotIdFrom } from '../fixtures/serving.js';
+import t, { type Test } from 'tap';
+import { writeFileTree } from '../fixtures/file-tree.js';
+import { makeExt4Image, makeGptImage } from '../fixtures/images.js';
+import { importImage, serve, snapshotIdFrom } from '../fixtures/serving.js';
 import { needsPrograms, PROGRAMS_TIMEOUT_MS } from '../fixtures/programs.js';
 import { runProgram } from '../fixtures/run-program.js';
 import { workFolder } from '../fixtures/work-folder.js';
@@ -20,19 +22,140 @@ function chromiumPath(): string {
   return folders.map((folder) => join(folder, 'chromium')).find((path) => existsSync(path)) ?? 'chromium';
 }
 
-function get(url: string, headers: Record<string, string> = {}): Promise<{ status: number; text: string }> {
+interface Got {
+  readonly status: number;
+  readonly headers: NodeJS.Dict<string | string[]>;
+  readonly bytes: Buffer;
+  readonly text: string;
+}
+
+function get(url: string, headers: Record<string, string> = {}): Promise<Got> {
   return new Promise((resolve, reject) => {
     request(url, { headers, agent: false }, (response) => {
-      let text = '';
-      response.setEncoding('utf8').on('data', (part: string) => (text += part));
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, text }));
+      const parts: Buffer[] = [];
+      response.on('data', (part: Buffer) => parts.push(part)).on('error', reject);
+      response.on('end', () => {
+        const bytes = Buffer.concat(parts);
+        const { statusCode: status = 0, headers } = response;
+        resolve({ status, headers, bytes, text: bytes.toString() });
+      });
     })
       .on('error', reject)
       .end();
   });
 }
 
-t.test('the page in a browser', needsPrograms('chromium', 'qemu-io'), async (t) => {
+const HOSTILE = '<img src=x onerror=alert(1)>"';
+const MANY = 1100;
+
+/** A disk with an ext4 partition, and what its files are called by those who mean no good. */
+async function diskWithFiles(t: Test, emulator: string): Promise<{ id: string; tree: string }> {
+  const folder = workFolder(t);
+  const tree = join(folder, 'tree');
+  writeFileTree(tree, 'page');
+  const write = (name: Buffer, content: string): void =>
+    writeFileSync(Buffer.concat([Buffer.from(`${tree}/`), name]), content);
+  write(Buffer.from(HOSTILE), 'hostile');
+  write(Buffer.from([0x6e, 0xff, 0x0a]), 'no UTF-8');
+  write(Buffer.from('turned\u202Egpj.exe'), 'turned');
+  mkdirSync(join(tree, 'crowd'));
+  for (let index = 0; index < MANY; index += 1) write(Buffer.from(`crowd/${index}`), '');
+  const image = await makeGptImage(join(folder, 'gpt'), await makeExt4Image(join(folder, 'ext4'), tree));
+  return { id: await importImage(t, emulator, image.path), tree };
+}
+
+async function filesByHand(t: Test, url: string, tree: string): Promise<void> {
+  const ask = (route: string, path: readonly string[], more: Record<string, string> = {}): Promise<Got> => {
+    const query = new URLSearchParams({ export: 'files', ...more });
+    for (const name of path) query.append('p', name);
+    return get(`${url}${route}?${query.toString()}`);
+  };
+  const list = async (path: readonly string[], from = '0'): Promise<Listing> =>
+    JSON.parse((await ask('api/files', path, { from })).text) as Listing;
+
+  t.match((await list([])).entries, [
+    { name: 'partition 1', kind: 'other' },
+    { name: 'partition 2', key: '2', kind: 'folder', note: /^ext4/ },
+  ]);
+  const { entries, next } = await list(['2']);
+  t.equal(next, null);
+  const find = (start: string): Listing['entries'][number] | undefined =>
+    entries.find(({ name }) => name.startsWith(start));
+  t.match(find('large.bin'), { kind: 'file', key: 'large.bin', modifiedMs: Number });
+  t.match(find('link-to-nowhere'), { kind: 'link', target: '/no/such/file' });
+  t.match(find('n\\'), { name: 'n\\xff\\x0a', key: '/6eff0a', kind: 'file' });
+  t.match(find('turned'), { name: 'turned\\u{202e}gpj.exe' });
+  t.equal((await ask('download', ['2', '/6eff0a'])).text, 'no UTF-8');
+
+  for (const name of ['large.bin', 'sparse', 'empty', 'zeros', 'sizes/524289', 'naïve-名前.txt']) {
+    const got = await ask('download', ['2', ...name.split('/')]);
+    t.ok(got.status === 200 && got.bytes.equals(readFileSync(join(tree, name))), name);
+  }
+  const hostile = await ask('download', ['2', HOSTILE]);
+  t.equal(hostile.text, 'hostile');
+  t.match(hostile.headers, {
+    'content-type': 'application/octet-stream',
+    'x-content-type-options': 'nosniff',
+    'content-disposition': /^attachment; filename="_img src_x onerror_alert_1___"; filename\*=UTF-8''%3Cimg/,
+  });
+
+  const first = await list(['2', 'crowd']);
+  t.equal(first.entries.length, 1000);
+  const second = await list(['2', 'crowd'], String(first.next));
+  t.equal(second.next, null);
+  const names = new Set([...first.entries, ...second.entries].map(({ name }) => name));
+  t.equal(names.size, MANY, 'every name is on one of the pages');
+
+  const refusals: readonly (readonly [route: string, path: readonly string[], status: number])[] = [
+    ['api/files', ['2', '..'], 400],
+    ['api/files', ['2', '/2e2e'], 400],
+    ['download', ['2', '../../etc/passwd'], 400],
+    ['download', ['2', 'etc\0'], 400],
+    ['download', ['2', 'etc'], 400],
+    ['download', ['2'], 400],
+    ['download', ['2', 'no such'], 404],
+    ['api/files', ['2', 'large.bin'], 404],
+    ['api/files', ['1'], 422],
+    ['api/files', ['7'], 404],
+  ];
+  for (const [route, path, status] of refusals) {
+    const got = await ask(route, path);
+    t.equal(got.status, status, `${JSON.stringify(path)}: ${got.text}`);
+    t.match(JSON.parse(got.text), { error: /^.+$/ });
+  }
+  t.equal((await ask('api/files', ['2'], { from: 'x' })).status, 400);
+  t.equal((await ask('api/files', ['2'], { from: '999999999' })).status, 400);
+  t.equal((await get(`${url}api/files?export=none`)).status, 404);
+  const fork = await get(`${url}api/files?export=${encodeURIComponent('<b>fork</b>')}`);
+  t.match([fork.status, fork.text], [409, /can be written/]);
+}
+
+/** As a person would: into the partition, into a folder and back, and a file. */
+async function filesInBrowser(t: Test, page: Page, tree: string): Promise<void> {
+  const section = page.locator('[data-export="files"]');
+  await section.locator('summary').click();
+  await section.getByRole('button', { name: 'partition 2/' }).click();
+  await section.getByText(HOSTILE).waitFor();
+  t.equal(await page.locator('img').count(), 0, 'a name is text');
+  await section.getByRole('button', { name: 'crowd/' }).click();
+  await section.getByRole('button', { name: 'More' }).click();
+  await section.locator(`tbody tr:nth-child(${MANY})`).waitFor();
+  await section.getByRole('button', { name: 'partition 2', exact: true }).click();
+  const started = page.waitForEvent('download');
+  await section.getByRole('link', { name: 'large.bin' }).click();
+  const download = await started;
+  t.equal(download.suggestedFilename(), 'large.bin');
+  t.ok(readFileSync(await download.path()).equals(readFileSync(join(tree, 'large.bin'))));
+  t.equal(await page.locator('[data-export="<b>fork</b>"] summary').count(), 0, 'none of what is written');
+  await section.locator('summary').click();
+}
+
+interface Listing {
+  readonly entries: readonly { readonly name: string }[];
+  readonly next: number | null;
+}
+
+t.test('the page in a browser', needsPrograms('chromium', 'qemu-io', 'mke2fs', 'sfdisk'), async (t) => {
   const emulator = `${workFolder(t)}/emulator`;
   mkdirSync(emulator);
   const names = picture === undefined ? ['disk'] : Array.from({ length: 5 }, (_, index) => `disk-${index}`);
@@ -42,15 +165,17 @@ t.test('the page in a browser', needsPrograms('chromium', 'qemu-io'), async (t) 
     const args = ['--size', size, '--fill', '0.4', '--seed', String(index + 1)];
     exports.push(`${name}=${await snapshotIdFrom(t, ['emulator', 'synth', '--dir', emulator, ...args])}`);
   }
+  const disk = await diskWithFiles(t, emulator);
   const state = workFolder(t);
   const served = await serve(t, {
-    exports: [...exports, `<b>fork</b>=fork:${exports[0]?.split('=')[1] ?? ''}`],
+    exports: [...exports, `files=${disk.id}`, `<b>fork</b>=fork:${disk.id}`],
     emulator,
     options: ['--http', '127.0.0.1:0', '--state-dir', state],
   });
   const url = /url=(\S+)/.exec(served.process.stderr())?.[1] ?? '';
   t.equal((await get(`${url}readyz`)).text, 'ready\n');
   t.equal((await get(url, { host: 'rebound.example' })).status, 403, 'a name that was made to lead here');
+  await filesByHand(t, url, disk.tree);
 
   const browser = await chromium.launch({ executablePath: chromiumPath(), args: ['--no-sandbox'] });
   t.teardown(() => browser.close());
@@ -63,7 +188,7 @@ t.test('the page in a browser', needsPrograms('chromium', 'qemu-io'), async (t) 
   await page.goto(url);
 
   const map = page.locator(`[data-export="${names[0]}"] canvas`).first();
-  await page.locator('[data-export]').nth(1).waitFor();
+  await page.locator('[data-export]').nth(2).waitFor();
   await page.locator('canvas[aria-label*="%"]').first().waitFor();
   t.notMatch(await map.getAttribute('aria-label'), /in memory/, 'nothing was read');
   t.equal(await page.locator('h2 b').count(), 0, 'a name is text');
@@ -72,6 +197,7 @@ t.test('the page in a browser', needsPrograms('chromium', 'qemu-io'), async (t) 
   await page.locator('canvas[aria-label*="in memory"]').first().waitFor();
   t.match(await map.getAttribute('aria-label'), /% in memory/, 'the map follows');
 
+  await filesInBrowser(t, page, disk.tree);
   const focused = new Set<string>();
   for (let press = 0; press < 8 + names.length * 2; press += 1) {
     await page.keyboard.press('Tab');

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { openHttpService, type HttpService } from '../../http/http-service.js';
-import type { FileBrowser } from '../../http/file-browser.js';
 import type { Clock } from '../../util/clock.js';
 import type { Logger } from '../../util/logger.js';
+import { ExportBrowser } from './export-browser.js';
 import type { HttpSettings } from './http-settings.js';
 import { ServerObserver } from './server-observer.js';
 
@@ -10,14 +10,16 @@ import { ServerObserver } from './server-observer.js';
 export interface PageParts {
   readonly logger: Logger;
   readonly clock: Clock;
-  /** Default: files are not shown. */
-  readonly files?: FileBrowser | undefined;
+  /** Whether files are shown to clients that need no token: not where the disks themselves need more to be read. */
+  readonly isOpenToMachine: boolean;
 }
 
 /** The page of a server, and what it shows. */
 export interface Page {
   readonly service: HttpService;
   readonly observer: ServerObserver;
+  /** Absent where files are not shown. */
+  readonly files: ExportBrowser | undefined;
   /** Tells clients how far the server is. */
   setState(state: ServerObserver['state']): void;
 }
@@ -27,13 +29,17 @@ export interface Page {
  *
  * @throws {EnvironmentError} when the address cannot be had.
  */
-export async function openPage(settings: HttpSettings, { logger, clock, files }: PageParts): Promise<Page> {
+export async function openPage(
+  settings: HttpSettings,
+  { logger, clock, isOpenToMachine }: PageParts,
+): Promise<Page> {
+  const files = settings.token !== undefined || isOpenToMachine ? new ExportBrowser() : undefined;
   const observer = new ServerObserver(clock, packageVersion());
   observer.hasFiles = files !== undefined;
   const service = await openHttpService({ ...settings, figures: observer, files, logger });
   logger.info('the page is shown', { url: service.url });
   const setState = (state: ServerObserver['state']): void => void (observer.state = state);
-  return { service, observer, setState };
+  return { service, observer, files, setState };
 }
 
 /** From the package itself, which lies three folders up both in src/app/observing and in dist/app/observing. */

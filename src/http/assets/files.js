@@ -1,82 +1,111 @@
 // Walks through the files of an export. Names are text, never markup.
 import { bytes } from './figures.js';
 
-function queryOf(exportName, path) {
-  const query = new URLSearchParams({ export: exportName });
-  for (const name of path) query.append('p', name);
+/** What is shown at once: a browser that has more rows than this is slow. */
+const ROWS_MAX = 10_000;
+
+function queryOf(exportName, path, more = {}) {
+  const query = new URLSearchParams({ export: exportName, ...more });
+  for (const { key } of path) query.append('p', key);
   return query;
 }
 
-function cell(content) {
-  const td = document.createElement('td');
-  td.append(content);
-  return td;
+function element(name, text, properties = {}) {
+  const made = Object.assign(document.createElement(name), properties);
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+function button(text, act) {
+  const made = element('button', text, { type: 'button', className: 'plain' });
+  made.addEventListener('click', act);
+  return made;
 }
 
 /** Makes a part of the page that shows the files of an export when it is opened. */
 export function fileBrowser(exportName) {
-  const details = document.createElement('details');
-  const summary = document.createElement('summary');
-  summary.textContent = 'Files';
+  const details = element('details', undefined, { className: 'files' });
+  const summary = element('summary', 'Files');
   summary.setAttribute('aria-label', `Files of ${exportName}`);
-  const place = document.createElement('p');
-  const list = document.createElement('div');
-  details.append(summary, place, list);
+  const place = element('p');
+  place.setAttribute('role', 'status');
+  const rows = element('tbody');
+  const table = element('table');
+  table.append(rows);
+  const rest = element('p');
+  details.append(summary, place, table, rest);
   let path = [];
+  let asked = 0;
 
-  const go = async (to) => {
+  const ask = async (to, from) => {
+    asked += 1;
+    const mine = asked;
     path = to;
-    place.setAttribute('role', 'status');
-    place.textContent = `Reading /${path.join('/')} …`;
-    const wanted = path;
+    if (from === 0) place.textContent = `Reading /${to.map(({ name }) => name).join('/')} …`;
+    rest.replaceChildren(from === 0 ? '' : 'Reading …');
     try {
-      const response = await fetch(`api/files?${queryOf(exportName, path)}`);
+      const response = await fetch(`api/files?${queryOf(exportName, to, { from })}`);
       const answer = await response.json();
-      if (wanted !== path) return;
+      // Something else was asked for meanwhile.
+      if (mine !== asked) return;
       if (!response.ok) throw new Error(answer.error);
-      show(answer);
+      show(answer, from);
     } catch (error) {
-      if (wanted === path) place.textContent = error.message;
+      if (mine !== asked) return;
+      showPlace();
+      place.append(`: ${error.message}`);
+      rest.replaceChildren();
+      if (from === 0) rows.replaceChildren();
     }
   };
 
-  const button = (name, to) => {
-    const element = document.createElement('button');
-    element.type = 'button';
-    element.className = 'plain';
-    element.textContent = name;
-    element.addEventListener('click', () => void go(to));
-    return element;
+  const showPlace = () => {
+    place.replaceChildren(button('disk', () => void ask([], 0)));
+    for (const [index, { name }] of path.entries()) {
+      place.append(
+        ' / ',
+        button(name, () => void ask(path.slice(0, index + 1), 0)),
+      );
+    }
   };
 
-  const show = ({ entries, isCut }) => {
-    place.replaceChildren(button('disk', []));
-    for (const [index, name] of path.entries()) place.append(' / ', button(name, path.slice(0, index + 1)));
-    const table = document.createElement('table');
-    for (const entry of entries) {
-      const row = table.insertRow();
-      row.append(cell(nameOf(entry)), cell(entry.kind === 'file' ? bytes(entry.sizeBytes) : entry.kind));
-      row.append(cell(entry.modifiedMs > 0 ? new Date(entry.modifiedMs).toISOString().slice(0, 19) : ''));
+  const show = ({ entries, next }, from) => {
+    if (from === 0) {
+      showPlace();
+      rows.replaceChildren();
     }
-    list.replaceChildren(table);
-    if (entries.length === 0) list.replaceChildren('Nothing.');
-    if (isCut) list.append('There is more than is shown here: "snapnbd ls" has all of it.');
+    for (const entry of entries) rows.append(rowOf(entry));
+    rest.replaceChildren(rows.childElementCount === 0 ? 'Nothing.' : '');
+    if (next === null) return;
+    if (rows.childElementCount < ROWS_MAX) rest.append(button('More', () => void ask(path, next)));
+    else rest.append('There is more than is shown here: "snapnbd ls" has all of it.');
+  };
+
+  const rowOf = (entry) => {
+    const { kind, sizeBytes, modifiedMs, note } = entry;
+    const hasSize = kind === 'file' || path.length === 0;
+    const row = element('tr');
+    const name = element('td');
+    name.append(nameOf(entry));
+    row.append(
+      name,
+      element('td', hasSize ? bytes(sizeBytes) : ''),
+      element('td', note ?? kind),
+      element('td', modifiedMs === null ? '' : new Date(modifiedMs).toISOString().slice(0, 19)),
+    );
+    return row;
   };
 
   const nameOf = (entry) => {
-    if (entry.kind === 'folder') return button(`${entry.name}/`, [...path, entry.name]);
-    if (entry.kind === 'file') {
-      const link = document.createElement('a');
-      link.href = `download?${queryOf(exportName, [...path, entry.name])}`;
-      link.download = '';
-      link.textContent = entry.name;
-      return link;
-    }
-    return entry.target === undefined ? entry.name : `${entry.name} → ${entry.target}`;
+    const { name, kind, target } = entry;
+    if (kind === 'folder') return button(`${name}/`, () => void ask([...path, entry], 0));
+    if (kind !== 'file') return target === undefined ? name : `${name} → ${target}`;
+    const href = `download?${queryOf(exportName, [...path, entry])}`;
+    return element('a', name, { href, download: '' });
   };
 
   details.addEventListener('toggle', () => {
-    if (details.open && list.childElementCount === 0) void go(path);
+    if (details.open && asked === 0) void ask([], 0);
   });
   return details;
 }

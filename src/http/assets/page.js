@@ -63,7 +63,8 @@ function panelOf(figures) {
   const progress = element('progress', undefined, { 'aria-label': `Commit of ${figures.name}` });
   const list = element('dl', undefined, { class: 'figures' });
   section.append(title, finding, pictures, progress, list);
-  if (hasFiles) section.append(fileBrowser(figures.name));
+  // The files of a disk that is being written are not shown.
+  if (hasFiles && !figures.isWritable) section.append(fileBrowser(figures.name));
   byId('exports').append(section);
   const panel = {
     ...{ section, finding, map, throughput, latency, progress, list },
