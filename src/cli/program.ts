@@ -9,6 +9,7 @@ import { emulatorCommand } from './emulator.js';
 import { encryptionByDefaultCommand } from './encryption-by-default.js';
 import { cpCommand } from './cp.js';
 import { discardCommand, forksCommand } from './forks.js';
+import { historyCommand } from './history.js';
 import { infoCommand } from './info.js';
 import { lsCommand } from './ls.js';
 import { mapCommand } from './map.js';
@@ -40,6 +41,7 @@ export function createProgram(): Command {
     .addCommand(mountCommand())
     .addCommand(umountCommand())
     .addCommand(mapCommand())
+    .addCommand(historyCommand())
     .addCommand(doctorCommand())
     .addCommand(encryptionByDefaultCommand())
     .addCommand(profileCommand())

@@ -38,7 +38,11 @@ const MISTAKES: readonly Mistake[] = [
   { args: ['serve', 'snap-123'], status: 2, says: /"snap-123" as a snapshot id/ },
   { args: ['history', 'vol-1'], status: 2, says: /"vol-1": name a volume, .* or one of its snapshots/ },
   { args: ['history', 'vol-ffffffff'], status: 2, says: /snapshots that were made of no volume/ },
-  { args: ['history', ID, '--limit', '0'], status: 2, says: /--limit 0: write a whole number from 1 to 1000/ },
+  {
+    args: ['history', ID, '--limit', '0'],
+    status: 2,
+    says: /--limit 0: write a whole number from 1 to 1000/,
+  },
   { args: ['history', ID, '--partition', '1'], status: 2, says: /--partition alone/ },
   { args: ['serve', 'vol-1'], status: 2, says: /write snap-ID or NAME=SOURCE/ },
   { args: ['serve', 'a=memory:12x'], status: 2, says: /"12x" as a size/ },

@@ -57,7 +57,7 @@ function timesOf(stat: FileStat): Readonly<Record<string, string>> {
 }
 
 /** ISO 8601 with nanoseconds. */
-function isoTime({ seconds, nanoseconds }: FileTime): string {
+export function isoTime({ seconds, nanoseconds }: FileTime): string {
   const whole = new Date(seconds * 1000).toISOString().replace(/\.\d+Z$/, '');
   return `${whole}.${String(nanoseconds).padStart(9, '0')}Z`;
 }

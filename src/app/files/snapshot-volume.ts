@@ -1,3 +1,4 @@
+import type { BlockDevice } from '../../device/block-device.js';
 import { chooseVolume } from '../../files/choose-volume.js';
 import { readDiskLayout, type Volume } from '../../files/disk-layout.js';
 import type { Filesystem } from '../../files/filesystem.js';
@@ -72,14 +73,26 @@ export async function openSnapshotVolume(task: VolumeTask): Promise<SnapshotVolu
       ...(signal === undefined ? {} : { signal }),
     });
     releases.push(() => device.close());
-    const volume = chooseVolume(await readDiskLayout(device, signal), partition);
-    refuseUnreadable(volume, snapshotId);
-    const filesystem = await openFilesystem(device, volume.range, signal === undefined ? {} : { signal });
-    return { volume, filesystem, close };
+    return { ...(await openVolumeOn(device, { snapshotId, partition, signal })), close };
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+/**
+ * Finds a filesystem on a snapshot's disk and opens it.
+ *
+ * @throws as {@link openSnapshotVolume}.
+ */
+export async function openVolumeOn(
+  device: BlockDevice,
+  { snapshotId, partition, signal }: Pick<VolumeTask, 'snapshotId' | 'partition' | 'signal'>,
+): Promise<Pick<SnapshotVolume, 'volume' | 'filesystem'>> {
+  const volume = chooseVolume(await readDiskLayout(device, signal), partition);
+  refuseUnreadable(volume, snapshotId);
+  const filesystem = await openFilesystem(device, volume.range, signal === undefined ? {} : { signal });
+  return { volume, filesystem };
 }
 
 function refuseUnreadable({ number, contents }: Volume, snapshotId: string): void {
