@@ -1,3 +1,4 @@
+import { damaged } from '../file-error.js';
 import type { ExtBlocks } from './blocks.js';
 import type { ExtInode } from './inode.js';
 import type { BlockSpan, MappedRun } from './mapped-run.js';
@@ -40,7 +41,18 @@ async function* mappedBlocks(
   { span, signal }: { readonly span: BlockSpan; readonly signal?: AbortSignal | undefined },
 ): AsyncGenerator<MappedBlock> {
   const perBlock = blocks.blockBytes / POINTER_BYTES;
-  const walk = { blocks, span, perBlock, signal };
+  let tableCount = 0;
+  const readTable = async (diskBlock: number): Promise<Buffer> => {
+    tableCount += 1;
+    // Tables that share blocks make a few of them look like billions, all of them without a block of data.
+    if (tableCount > blocks.blockCount) {
+      throw damaged(
+        `inode ${inode.stat.inodeNumber} has more blocks of pointers than the filesystem has blocks`,
+      );
+    }
+    return blocks.read(diskBlock, signal);
+  };
+  const walk = { blocks, span, perBlock, readTable };
   yield* pointerRuns(inode.block.subarray(0, DIRECT_COUNT * POINTER_BYTES), 0, 1, walk);
   let first = DIRECT_COUNT;
   for (let level = 1; level <= 3; level += 1) {
@@ -55,7 +67,8 @@ interface Walk {
   readonly blocks: ExtBlocks;
   readonly span: BlockSpan;
   readonly perBlock: number;
-  readonly signal: AbortSignal | undefined;
+  /** Reads a block of pointers, within a bound for the whole walk. */
+  readonly readTable: (diskBlock: number) => Promise<Buffer>;
 }
 
 /** The pointers of `table`, of which each covers `reach` blocks of the file, the first of them from `first` on. */
@@ -65,7 +78,7 @@ async function* pointerRuns(
   reach: number,
   walk: Walk,
 ): AsyncGenerator<MappedBlock> {
-  const { blocks, span, perBlock, signal } = walk;
+  const { blocks, span, perBlock, readTable } = walk;
   const count = table.length / POINTER_BYTES;
   let index = Math.max(0, Math.floor((span.start - first) / reach));
   for (; index < count; index += 1) {
@@ -75,6 +88,6 @@ async function* pointerRuns(
     if (diskBlock === 0) continue;
     blocks.check(diskBlock, 1);
     if (reach === 1) yield { fileBlock, diskBlock };
-    else yield* pointerRuns(await blocks.read(diskBlock, signal), fileBlock, reach / perBlock, walk);
+    else yield* pointerRuns(await readTable(diskBlock), fileBlock, reach / perBlock, walk);
   }
 }
