@@ -7,7 +7,7 @@ import { withFlowControl } from '../ebs/flow-control.js';
 import { withRetry } from '../ebs/retry.js';
 import { withVerification } from '../ebs/verify.js';
 import type { Clock } from '../util/clock.js';
-import { EnvironmentError } from '../util/errors.js';
+import { EnvironmentError, systemCodeOf } from '../util/errors.js';
 import { Limiter } from '../util/limiter.js';
 import type { Logger } from '../util/logger.js';
 import { systemReason } from '../util/system-reason.js';
@@ -149,5 +149,13 @@ async function startEmbedded(
     makeFolder(dir);
   }
   const { startEmulator } = await import('../emulator/server.js');
-  return startEmulator({ dir, host: '127.0.0.1', port: 0, logger: logger.child({ emulator: dir }) });
+  try {
+    return await startEmulator({ dir, host: '127.0.0.1', port: 0, logger: logger.child({ emulator: dir }) });
+  } catch (error) {
+    if (systemCodeOf(error) === undefined) throw error;
+    // It has a lock and figures of its own to write, also for whoever only reads.
+    throw new EnvironmentError(`Cannot open the emulator folder "${dir}": ${systemReason(error)}.`, {
+      cause: error,
+    });
+  }
 }

@@ -77,7 +77,7 @@ t.test('backups of what has changed', needsPrograms('nbdinfo', 'nbdcopy', 'qemu-
       return (found as Record<string, number>[]).map((run) => [
         run.offset! / MIB,
         run.length! / MIB,
-        run.type,
+        run.type!,
       ]);
     };
     t.strictSame(await map('day1', `qemu:dirty-bitmap:${first}`), [

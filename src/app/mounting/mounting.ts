@@ -60,7 +60,10 @@ export interface Mounted {
 export async function mountSnapshot(task: MountTask): Promise<Mounted> {
   const { api, isWritable, mainPath } = task;
   const snapshotId = checkSnapshotId(task.snapshotId);
-  requireRoot('mount');
+  requireRoot(
+    'mount',
+    ' "snapnbd ls" and "snapnbd cp" read ext2, ext3 and ext4 without; for others, "snapnbd serve" and guestmount (libguestfs-tools) do.',
+  );
   const directory = checkDirectory(task.directory);
   const stateDir = task.stateDir ?? defaultStateDir(process.env);
   const records = new MountRecords(stateDir);
@@ -70,7 +73,9 @@ export async function mountSnapshot(task: MountTask): Promise<Mounted> {
       `Cannot mount on ${directory}: it is in use already. "snapnbd umount ${directory}" undoes what "snapnbd mount" did there.`,
     );
   }
-  const { range, type, partition } = await findVolume(task, snapshotId);
+  // A fork is made only for what can be mounted, and the folder of an emulator is open once at a time.
+  const isChosenFirst = isWritable || api.emulatorDir !== undefined;
+  const found = isChosenFirst ? await findVolume(task, snapshotId) : undefined;
   const folder = mkdtempSync(join(tmpdir(), 'snapnbd-mount-'));
   const forkName = isWritable ? `mount-${folder.slice(-6)}` : undefined;
   const exportName = forkName ?? 'disk';
@@ -84,7 +89,7 @@ export async function mountSnapshot(task: MountTask): Promise<Mounted> {
   };
   records.write(record);
   try {
-    await startServerProcess({
+    const starting = startServerProcess({
       mainPath,
       exportText: `${exportName}=${isWritable ? 'fork:' : ''}${snapshotId}`,
       socket: join(folder, SOCKET_NAME),
@@ -92,6 +97,11 @@ export async function mountSnapshot(task: MountTask): Promise<Mounted> {
       api,
       stateDir,
     });
+    // The server takes as long to start as the volume to be chosen. Both end before anything is undone.
+    const [choice, start] = await Promise.allSettled([found ?? findVolume(task, snapshotId), starting]);
+    if (choice.status === 'rejected') throw choice.reason;
+    if (start.status === 'rejected') throw start.reason;
+    const { range, type, partition } = choice.value;
     const device = await attach({
       folder,
       exportName,
@@ -171,11 +181,9 @@ async function findVolume(
   }
 }
 
-function requireRoot(command: string): void {
+function requireRoot(command: string, otherWays = ''): void {
   if (process.getuid?.() === 0) return;
-  throw new EnvironmentError(
-    `Cannot ${command} without root: run it with sudo. "snapnbd ls" and "snapnbd cp" read ext2, ext3 and ext4 without; for others, "snapnbd serve" and guestmount (libguestfs-tools) do.`,
-  );
+  throw new EnvironmentError(`Cannot ${command} without root: run it with sudo.${otherWays}`);
 }
 
 function checkDirectory(path: string): string {

@@ -1,0 +1,99 @@
+// Mounting on this machine, as root: by the kernel's nbd driver where there is one, else by nbdfuse and a loop device.
+import { accessSync, constants, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { runCli, startCli } from '../fixtures/cli.js';
+import { writeFileTree } from '../fixtures/file-tree.js';
+import { makeExt4Image, makeGptImage } from '../fixtures/images.js';
+import { needsPrograms, PROGRAMS_TIMEOUT_MS, type Needs } from '../fixtures/programs.js';
+import { runProgram } from '../fixtures/run-program.js';
+import { importImage } from '../fixtures/serving.js';
+import { workFolder } from '../fixtures/work-folder.js';
+
+t.setTimeout(PROGRAMS_TIMEOUT_MS);
+
+/** What a container may not have, however it is set up: no reason to fail. */
+function needsMounting(): Needs {
+  if (process.getuid?.() !== 0) return { skip: 'needs root' };
+  try {
+    for (const device of ['/dev/fuse', '/dev/loop-control', '/dev/loop0']) accessSync(device, constants.R_OK);
+    return {};
+  } catch {
+    return { skip: 'there is no /dev/fuse, or there are no loop devices' };
+  }
+}
+
+/** Processes whose command line names a folder. */
+function processesNaming(folder: string): readonly number[] {
+  return readdirSync('/proc')
+    .map(Number)
+    .filter((pid) => Number.isInteger(pid) && pid !== process.pid && commandLineOf(pid).includes(folder));
+}
+
+function commandLineOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+  } catch {
+    return ''; // it has ended
+  }
+}
+
+const needs = { ...needsPrograms('mke2fs', 'sfdisk', 'nbdfuse', 'losetup'), ...needsMounting() };
+
+t.test('mount and umount leave nothing, also after a crash', needs, async (t) => {
+  const folder = workFolder(t);
+  const tree = writeFileTree(join(folder, 'tree'), 'mount');
+  const image = await makeGptImage(
+    join(folder, 'gpt'),
+    await makeExt4Image(join(folder, 'ext4'), tree.folder),
+  );
+  const emulator = join(folder, 'emulator');
+  const snapshotId = await importImage(t, emulator, image.path);
+  const directory = join(folder, 'mounted');
+  const stateDir = join(folder, 'state');
+  const temporary = join(folder, 'tmp');
+  mkdirSync(directory);
+  mkdirSync(temporary);
+  const env = { TMPDIR: temporary };
+  const mountArgs = ['mount', snapshotId, directory, '--emulator', emulator, '--state-dir', stateDir];
+  const umountArgs = ['umount', directory, '--state-dir', stateDir];
+  const isMounted = (): boolean => readFileSync('/proc/mounts', 'utf8').includes(folder);
+  const umount = () => runCli(t, umountArgs, env);
+  t.teardown(async () => {
+    if (existsSync(join(stateDir, 'mounts'))) await runCli(t, umountArgs, env);
+  });
+  const checkNothingLeft = async (t: Test, what: string): Promise<void> => {
+    t.notOk(isMounted(), `${what}: no mount`);
+    t.notMatch((await runProgram('losetup', ['--list'])).stdout, folder, `${what}: no loop device`);
+    t.strictSame(processesNaming(folder), [], `${what}: no process`);
+    t.strictSame(
+      [readdirSync(join(stateDir, 'mounts')), readdirSync(temporary)],
+      [[], []],
+      `${what}: no record`,
+    );
+  };
+
+  const mounted = await runCli(t, mountArgs, env);
+  t.equal(mounted.status, 0, 'mounted', { stderr: mounted.stderr });
+  t.match(mounted.stdout, /ext4 of partition 2, read-only/);
+  t.equal(readFileSync(join(directory, 'etc/hostname'), 'utf8'), 'restored\n');
+  const twice = await runCli(t, mountArgs, env);
+  t.match([twice.status, twice.stderr], [1, /it is in use already/], 'not a second time');
+  t.equal((await umount()).status, 0, 'unmounted');
+  await checkNothingLeft(t, 'umount');
+  t.match((await umount()).stderr, /has mounted nothing there/);
+
+  t.equal((await runCli(t, mountArgs, env)).status, 0);
+  const [server] = processesNaming(folder).filter((pid) => commandLineOf(pid).includes('\0serve\0'));
+  process.kill(server ?? 0, 'SIGKILL');
+  t.match(await umount(), { status: 0, stderr: '' }, 'after the server was killed');
+  await checkNothingLeft(t, 'a killed server');
+
+  const half = startCli(t, mountArgs, env);
+  while (!processesNaming(folder).some((pid) => commandLineOf(pid).includes('\0serve\0'))) {
+    await new Promise(setImmediate);
+  }
+  await half.stop('SIGKILL');
+  t.equal((await umount()).status, 0, 'after mount was killed');
+  await checkNothingLeft(t, 'a killed mount');
+});
