@@ -157,34 +157,37 @@ t.test('a client that is cut, and one that is paused', async (t) => {
   await closed;
 });
 
-t.test('the memory that a client was read into serves the next one, unless it is still referred to', async (t) => {
-  const pool = new ScratchPool();
-  const first = pool.take();
-  pool.give(first);
-  const isKept = [false, true];
-  const usedFirst: boolean[] = [];
-  const [, path] = await listen(t, (socket) => {
-    const stream = receiveFrom(
-      socket,
-      {
-        received: (bytes) => {
-          usedFirst.push(bytes.buffer === first.buffer);
-          return isKept.shift() ?? false;
+t.test(
+  'the memory that a client was read into serves the next one, unless it is still referred to',
+  async (t) => {
+    const pool = new ScratchPool();
+    const first = pool.take();
+    pool.give(first);
+    const isKept = [false, true];
+    const usedFirst: boolean[] = [];
+    const [, path] = await listen(t, (socket) => {
+      const stream = receiveFrom(
+        socket,
+        {
+          received: (bytes) => {
+            usedFirst.push(bytes.buffer === first.buffer);
+            return isKept.shift() ?? false;
+          },
+          target: () => undefined,
+          targetFilled: () => undefined,
         },
-        target: () => undefined,
-        targetFilled: () => undefined,
-      },
-      pool,
-    );
-    stream.once('end', () => stream.end());
-  });
-  for (let round = 0; round < 3; round += 1) {
-    const client = connect(path);
-    client.end('some bytes').resume();
-    await once(client, 'close');
-  }
-  t.strictSame(usedFirst, [true, true, false]);
-});
+        pool,
+      );
+      stream.once('end', () => stream.end());
+    });
+    for (let round = 0; round < 3; round += 1) {
+      const client = connect(path);
+      client.end('some bytes').resume();
+      await once(client, 'close');
+    }
+    t.strictSame(usedFirst, [true, true, false]);
+  },
+);
 
 t.test('a stream that is no socket hands over its chunks', async (t) => {
   const [far, near] = streamPair();

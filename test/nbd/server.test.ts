@@ -210,58 +210,61 @@ t.test('what a device works on stays as it came while more comes', async (t) => 
 /** Flags, the name of the export, and a read. */
 const FIRST_REQUEST_ENDS_AT = 4 + 16 + 10 + 28;
 
-t.test('[nbd-rule 38] ten thousand hang-ups, at every point, give back descriptors, places and memory', async (t) => {
-  const { server, exports, address } = await serve(t, new MemoryDevice(2 ** 24), {
-    limits: { connectionsMax: 4000 },
-  });
-  const tcp = await server.listen({ kind: 'tcp', host: '127.0.0.1', port: 0 });
-  const descriptorCount = (): number => readdirSync('/proc/self/fd').length;
-  const conversation = Buffer.concat([
-    Buffer.from([0, 0, 0, 3]),
-    Buffer.from('IHAVEOPT'),
-    Buffer.from([0, 0, 0, 7, 0, 0, 0, 10, 0, 0, 0, 4]),
-    Buffer.from('disk'),
-    Buffer.from([0, 0]),
-    ...Array.from({ length: 8 }, (_, index) =>
-      requestBytes({
-        type: index % 2,
-        offset: index * 65_536,
-        length: 65_536,
-        payload: Buffer.alloc(index % 2 ? 65_536 : 0),
-      }),
-    ),
-  ]);
-  const hangUp = async (index: number, reachBytes: number): Promise<void> => {
-    const isReset = index % 5 === 0;
-    const socket = connectTo(isReset ? tcp : address);
-    // The queue of a listening socket may be full for a moment: one client is accepted in each turn of the event loop.
-    await new Promise((resolve) => socket.once('connect', resolve).once('error', resolve));
-    socket.on('error', () => undefined);
-    const saidBytes = index % 3 === 0 ? reachBytes : (index * 7919) % reachBytes;
-    socket.write(conversation.subarray(0, saidBytes));
-    if (index % 2 === 0) await settle();
-    if (isReset) socket.resetAndDestroy();
-    else socket.destroy();
-  };
-  const round = async (count: number, reachBytes = conversation.length): Promise<void> => {
-    for (let done = 0; done < count; done += 50) {
-      await Promise.all(Array.from({ length: 50 }, (_, index) => hangUp(done + index, reachBytes)));
-    }
-    await until(() => server.connectionCount === 0);
-  };
-  const fdsBefore = descriptorCount();
-  await round(500);
-  globalThis.gc?.();
-  const rssBefore = process.memoryUsage.rss();
-  await round(500);
-  // As far as the first request: that is where most clients vanish, and takes the least time to say.
-  await round(9000, FIRST_REQUEST_ENDS_AT);
-  globalThis.gc?.();
-  t.equal(exports.leaseCount, 0);
-  t.ok(descriptorCount() <= fdsBefore + 5, 'descriptors');
-  const grownMib = (process.memoryUsage.rss() - rssBefore) / 2 ** 20;
-  t.ok(grownMib < 100, `memory: ${Math.round(grownMib)} MiB more`);
-});
+t.test(
+  '[nbd-rule 38] ten thousand hang-ups, at every point, give back descriptors, places and memory',
+  async (t) => {
+    const { server, exports, address } = await serve(t, new MemoryDevice(2 ** 24), {
+      limits: { connectionsMax: 4000 },
+    });
+    const tcp = await server.listen({ kind: 'tcp', host: '127.0.0.1', port: 0 });
+    const descriptorCount = (): number => readdirSync('/proc/self/fd').length;
+    const conversation = Buffer.concat([
+      Buffer.from([0, 0, 0, 3]),
+      Buffer.from('IHAVEOPT'),
+      Buffer.from([0, 0, 0, 7, 0, 0, 0, 10, 0, 0, 0, 4]),
+      Buffer.from('disk'),
+      Buffer.from([0, 0]),
+      ...Array.from({ length: 8 }, (_, index) =>
+        requestBytes({
+          type: index % 2,
+          offset: index * 65_536,
+          length: 65_536,
+          payload: Buffer.alloc(index % 2 ? 65_536 : 0),
+        }),
+      ),
+    ]);
+    const hangUp = async (index: number, reachBytes: number): Promise<void> => {
+      const isReset = index % 5 === 0;
+      const socket = connectTo(isReset ? tcp : address);
+      // The queue of a listening socket may be full for a moment: one client is accepted in each turn of the event loop.
+      await new Promise((resolve) => socket.once('connect', resolve).once('error', resolve));
+      socket.on('error', () => undefined);
+      const saidBytes = index % 3 === 0 ? reachBytes : (index * 7919) % reachBytes;
+      socket.write(conversation.subarray(0, saidBytes));
+      if (index % 2 === 0) await settle();
+      if (isReset) socket.resetAndDestroy();
+      else socket.destroy();
+    };
+    const round = async (count: number, reachBytes = conversation.length): Promise<void> => {
+      for (let done = 0; done < count; done += 50) {
+        await Promise.all(Array.from({ length: 50 }, (_, index) => hangUp(done + index, reachBytes)));
+      }
+      await until(() => server.connectionCount === 0);
+    };
+    const fdsBefore = descriptorCount();
+    await round(500);
+    globalThis.gc?.();
+    const rssBefore = process.memoryUsage.rss();
+    await round(500);
+    // As far as the first request: that is where most clients vanish, and takes the least time to say.
+    await round(9000, FIRST_REQUEST_ENDS_AT);
+    globalThis.gc?.();
+    t.equal(exports.leaseCount, 0);
+    t.ok(descriptorCount() <= fdsBefore + 5, 'descriptors');
+    const grownMib = (process.memoryUsage.rss() - rssBefore) / 2 ** 20;
+    t.ok(grownMib < 100, `memory: ${Math.round(grownMib)} MiB more`);
+  },
+);
 
 t.test(
   '[nbd-rule 38] slow readers, slow writers and half-closed clients keep nothing once they are gone',
