@@ -4,6 +4,7 @@ import { systemClock } from '../util/clock.js';
 import { EnvironmentError, messageOf } from '../util/errors.js';
 import type { Logger } from '../util/logger.js';
 import { systemReason } from '../util/system-reason.js';
+import type { readConfigFile as readsConfigFile } from './config/config-file.js';
 import type { ExportSpec } from './export-spec.js';
 import { startServer, type RunningServer } from './server-start.js';
 import { notifyServiceManager } from './service-manager.js';
@@ -11,11 +12,16 @@ import type { ServeSettings } from './settings.js';
 import { watchStopSignals } from './stop-signals.js';
 
 export { createLogWriter } from './log-writer.js';
-export { readConfigFile } from './config/config-file.js';
 export { parseExportSpecs } from './export-spec.js';
 export { httpSettingsOf } from './observing/http-settings.js';
 export { parseAllowRule } from './on-demand/allow-rules.js';
 export { parseListenAddress } from '../nbd/listen/listen-address.js';
+
+/** Reads a configuration. What that needs takes longer to load than all else, and few servers have one. */
+export const readConfigFile: typeof readsConfigFile = async (path, fields) => {
+  const config = await import('./config/config-file.js');
+  return config.readConfigFile(path, fields);
+};
 
 /** What `snapnbd serve` does, apart from reading its options. */
 export interface ServeTask {
