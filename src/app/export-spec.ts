@@ -16,7 +16,12 @@ export interface SnapshotSource {
 
 /** A disk that can be written, staged under the name of the export. */
 export type ForkSource =
-  | { readonly kind: 'fork'; readonly snapshotId: string }
+  | {
+      readonly kind: 'fork';
+      readonly snapshotId: string;
+      /** As of {@link SnapshotSource}; the snapshot itself may be among them. Default: none. */
+      readonly since?: readonly string[];
+    }
   | { readonly kind: 'blank'; readonly sizeBytes: number };
 
 /** One export, as it was asked for on the command line. */
@@ -36,7 +41,7 @@ const SECTOR_BYTES = 512;
 const MEMORY_BYTES_MAX = 2 ** 46;
 
 /** What may stand after `NAME=`. */
-const SOURCES = 'snap-ID, snap-ID,since=snap-ID, fork:snap-ID, blank:SIZE or memory:SIZE';
+const SOURCES = 'snap-ID, fork:snap-ID (both with or without ,since=snap-ID), blank:SIZE or memory:SIZE';
 
 /** Each costs two List calls when the export is opened. */
 const SINCE_MAX = 100;
@@ -46,14 +51,14 @@ const SNAPSHOT_WITH_OPTIONS = /^snap-[0-9a-f]+,/;
 
 /**
  * Reads one EXPORT argument: `snap-...`, `NAME=snap-...`, `NAME=fork:snap-...`, `NAME=blank:SIZE` or `NAME=memory:SIZE`. A
- * snapshot may be followed by `,since=snap-...`, several times.
+ * snapshot, also one that is forked, may be followed by `,since=snap-...`, several times.
  *
  * @throws {UsageError} with what is wrong and what is expected.
  */
 export function parseExportSpec(text: string): ExportSpec {
   const separator = text.indexOf('=');
   if (SNAPSHOT_WITH_OPTIONS.test(text)) {
-    const source = parseSnapshot(text, text);
+    const source = parseSnapshotSource(text, text);
     return { name: source.snapshotId, source };
   }
   if (separator < 0) {
@@ -100,7 +105,7 @@ export function checkSnapshotId(text: string): string {
 }
 
 function parseSource(source: string, text: string): ExportSource {
-  if (source.startsWith('snap-')) return parseSnapshot(source, text);
+  if (source.startsWith('snap-')) return parseSnapshotSource(source, text);
   if (source.startsWith('memory:')) {
     const sizeBytes = parseSizeBytes(source.slice('memory:'.length));
     if (sizeBytes < SECTOR_BYTES || sizeBytes % SECTOR_BYTES !== 0 || sizeBytes > MEMORY_BYTES_MAX) {
@@ -111,7 +116,7 @@ function parseSource(source: string, text: string): ExportSource {
     return { kind: 'memory', sizeBytes };
   }
   if (source.startsWith('fork:')) {
-    return { kind: 'fork', snapshotId: checkSnapshotId(source.slice('fork:'.length)) };
+    return { kind: 'fork', ...parseSince(source.slice('fork:'.length), text) };
   }
   if (source.startsWith('blank:')) {
     const sizeBytes = parseSizeBytes(source.slice('blank:'.length));
@@ -125,10 +130,24 @@ function parseSource(source: string, text: string): ExportSource {
   throw new UsageError(`Cannot serve "${text}": the source after NAME= is ${SOURCES}.`);
 }
 
-function parseSnapshot(source: string, text: string): SnapshotSource {
+/**
+ * Reads `snap-ID` or `snap-ID,since=snap-ID`, the latter several times.
+ *
+ * @param text what a user has written, for messages.
+ * @throws {UsageError}
+ */
+export function parseSnapshotSource(source: string, text: string): SnapshotSource {
+  const parsed = parseSince(source, text);
+  if (parsed.since?.includes(parsed.snapshotId) === true) {
+    throw new UsageError(`Cannot serve "${text}": nothing changes in ${parsed.snapshotId} since itself.`);
+  }
+  return { kind: 'snapshot', ...parsed };
+}
+
+function parseSince(source: string, text: string): Omit<SnapshotSource, 'kind'> {
   const [id = '', ...options] = source.split(',');
   const snapshotId = checkSnapshotId(id);
-  if (options.length === 0) return { kind: 'snapshot', snapshotId };
+  if (options.length === 0) return { snapshotId };
   const since = options.map((option) => {
     if (!option.startsWith('since=')) {
       throw new UsageError(
@@ -137,9 +156,6 @@ function parseSnapshot(source: string, text: string): SnapshotSource {
     }
     return checkSnapshotId(option.slice('since='.length));
   });
-  if (since.includes(snapshotId)) {
-    throw new UsageError(`Cannot serve "${text}": nothing changes in ${snapshotId} since itself.`);
-  }
   if (new Set(since).size < since.length) {
     throw new UsageError(`Cannot serve "${text}": one snapshot stands twice after since=.`);
   }
@@ -148,7 +164,7 @@ function parseSnapshot(source: string, text: string): SnapshotSource {
       `Cannot serve "${snapshotId}" with ${since.length} times since=: at most ${SINCE_MAX}.`,
     );
   }
-  return { kind: 'snapshot', snapshotId, since };
+  return { snapshotId, since };
 }
 
 function checkName(name: string, text: string): void {

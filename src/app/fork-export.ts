@@ -1,4 +1,4 @@
-import type { BlockDevice } from '../device/block-device.js';
+import type { BlockDevice, ExtentSource } from '../device/block-device.js';
 import type { Clock, Timer } from '../util/clock.js';
 import { messageOf } from '../util/errors.js';
 import type { Logger } from '../util/logger.js';
@@ -6,6 +6,7 @@ import type { CommitRequest, CommitResult, Fork } from '../writer/fork.js';
 import { CommitError } from '../writer/staging-error.js';
 import type { RegisteredExport } from './export-registry.js';
 import type { ForkSource } from './export-spec.js';
+import type { ForkChanges } from './fork-changes.js';
 import { listenForCommands, type ForkControl } from './fork-control.js';
 import { openFork, type ForkContext, type OwnedFork } from './fork-opening.js';
 
@@ -22,7 +23,9 @@ export async function openForkExport(
 ): Promise<RegisteredExport> {
   const owned = await openFork(name, source, 'snapnbd serve', { ...context, putsQuietBlocks: true });
   const served = new ServedFork(owned, context.clock, context.logger.child({ fork: name }));
+  let metaContexts = owned.fork.device.metaContexts;
   try {
+    if ('since' in source) metaContexts = await served.compare(source.since, context);
     await served.start(context.forks.commitEveryMs);
   } catch (error) {
     await served.close();
@@ -30,7 +33,7 @@ export async function openForkExport(
   }
   return {
     name,
-    device: withClose(owned.fork, () => served.close()),
+    device: withClose(owned.fork, metaContexts, () => served.close()),
     fork: owned.fork,
     usersChanged: (userCount, saidGoodbye) => {
       served.userCount = userCount;
@@ -46,6 +49,7 @@ class ServedFork {
   readonly #clock: Clock;
   readonly #logger: Logger;
   #control: ForkControl | undefined;
+  #changes: ForkChanges | undefined;
   #timer: Timer | undefined;
   #isClosed = false;
 
@@ -53,6 +57,17 @@ class ServedFork {
     this.#owned = owned;
     this.#clock = clock;
     this.#logger = logger;
+  }
+
+  /** Compares it with other snapshots. @returns all contexts of the fork. */
+  async compare(
+    since: readonly string[],
+    { connection, hasOneBitmap, clock, signal }: ForkContext,
+  ): Promise<ReadonlyMap<string, ExtentSource>> {
+    const { ForkChanges } = await import('./fork-changes.js');
+    const options = { api: connection.api, since, hasOneBitmap, logger: this.#logger, clock, signal };
+    this.#changes = await ForkChanges.open(this.#owned.fork, options);
+    return this.#changes.metaContexts;
   }
 
   async start(commitEveryMs: number | undefined): Promise<void> {
@@ -73,6 +88,7 @@ class ServedFork {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#timer?.cancel();
+    this.#changes?.close();
     await this.#control?.close();
     await this.#owned.close();
   }
@@ -109,7 +125,11 @@ class ServedFork {
 }
 
 /** The device of a fork, whose closing closes all of it. */
-function withClose({ device }: Fork, close: () => Promise<void>): BlockDevice {
+function withClose(
+  { device }: Fork,
+  metaContexts: ReadonlyMap<string, ExtentSource>,
+  close: () => Promise<void>,
+): BlockDevice {
   return {
     sizeBytes: device.sizeBytes,
     get description() {
@@ -125,7 +145,7 @@ function withClose({ device }: Fork, close: () => Promise<void>): BlockDevice {
     zero: (offset, lengthBytes, options) => device.zero(offset, lengthBytes, options),
     cache: (offset, lengthBytes, options) => device.cache(offset, lengthBytes, options),
     extents: (offset, lengthBytes, options) => device.extents(offset, lengthBytes, options),
-    metaContexts: device.metaContexts,
+    metaContexts,
     close,
   };
 }

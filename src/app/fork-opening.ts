@@ -28,6 +28,8 @@ export interface ForkContext {
   /** Default: none. */
   readonly profiles?: Profiles | undefined;
   readonly readsAhead?: boolean | undefined;
+  /** See `ForkChanges`. Default: false. */
+  readonly hasOneBitmap?: boolean | undefined;
   readonly logger: Logger;
   readonly clock: Clock;
   readonly forks: ForkSettings;

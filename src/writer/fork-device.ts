@@ -9,13 +9,14 @@ import type {
   WriteOptions,
   ZeroOptions,
 } from '../device/block-device.js';
+import { mergeExtents } from '../device/extent-list.js';
 import { BLOCK_BYTES } from '../ebs/constants.js';
 import { assert } from '../util/assert.js';
 import { isWithin } from '../util/ranges.js';
 import { formatBytes } from '../util/units.js';
 import type { CommitWishes, LastCommit } from './fork-facts.js';
 import type { ForkStore } from './fork-store.js';
-import { copyChunks, ForkView } from './fork-view.js';
+import { copyChunks, ForkView, StagedFlag } from './fork-view.js';
 import { Gate } from './gate.js';
 import type { Layer } from './layer.js';
 import { RangeLock, type Release } from './range-lock.js';
@@ -23,7 +24,7 @@ import { Reopener } from './reopener.js';
 import { SECTOR_BYTES } from './sector-state.js';
 
 /** The name of what is staged, as a bitmap of QEMU's. */
-const FORK_BITMAP = 'qemu:dirty-bitmap:fork';
+export const FORK_BITMAP = 'qemu:dirty-bitmap:fork';
 
 /** Told of what happens to blocks; must be quick. */
 export interface BlockObserver {
@@ -160,7 +161,20 @@ export class ForkDevice implements BlockDevice {
    * one before; after it all is clean again. [qemu: nbd.txt]
    */
   get metaContexts(): ReadonlyMap<string, ExtentSource> {
-    return new Map([[FORK_BITMAP, { extents: (...question) => this.#stagedExtents(...question) }]]);
+    const extents: ExtentSource['extents'] = (offset, lengthBytes, { extentsMax }) =>
+      mergeExtents(
+        this.stagedExtents(offset, lengthBytes, extentsMax).map((extent) => ({
+          ...extent,
+          flags: extent.flags & StagedFlag.Staged,
+        })),
+      );
+    return new Map([[FORK_BITMAP, { extents }]]);
+  }
+
+  /** What is staged at this moment, from the beginning of a range on, in the flags of {@link StagedFlag}. */
+  stagedExtents(offset: number, lengthBytes: number, extentsMax: number): readonly Extent[] {
+    this.#check(offset, lengthBytes);
+    return this.#view.stagedExtents(offset, lengthBytes, extentsMax);
   }
 
   /** The base, under all layers. */
@@ -226,11 +240,6 @@ export class ForkDevice implements BlockDevice {
     } finally {
       await this.base.close?.();
     }
-  }
-
-  #stagedExtents(offset: number, lengthBytes: number, { extentsMax }: ExtentOptions): readonly Extent[] {
-    this.#check(offset, lengthBytes);
-    return this.#view.stagedExtents(offset, lengthBytes, extentsMax);
   }
 
   #replaceView(base: BlockDevice): void {

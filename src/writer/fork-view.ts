@@ -29,6 +29,14 @@ interface Piece {
   readonly from: DataFiles | 'zeros' | 'base';
 }
 
+/** What may be said of bytes of a fork, as {@link ForkView.stagedExtents} has it; 0 where the base shows through. */
+export const StagedFlag = {
+  /** Written, trimmed or zeroed. */
+  Staged: 1,
+  /** They read as zeros. Only with Staged. */
+  Zeros: 2,
+} as const;
+
 /** Pieces of one read that are fetched at the same time. */
 const FETCHES_AT_ONCE_MAX = 8;
 
@@ -107,13 +115,13 @@ export class ForkView {
     return list.build();
   }
 
-  /** What the layers have, 1, and where the base shows through, 0. */
+  /** What the layers have, in the flags of {@link StagedFlag}. */
   stagedExtents(offset: number, lengthBytes: number, extentsMax: number): readonly Extent[] {
     const list = new ExtentListBuilder(extentsMax);
     const end = offset + lengthBytes;
     for (let at = offset; at < end;) {
       const found = this.#placeOf(at, end);
-      if (!list.add(found.end - at, found.place === 'base' ? 0 : 1)) break;
+      if (!list.add(found.end - at, stagedFlagsOf(found.place))) break;
       at = found.end;
     }
     return list.build();
@@ -189,6 +197,11 @@ export class ForkView {
       if (this.#userCount === 0) this.#onIdle?.();
     }
   }
+}
+
+function stagedFlagsOf(place: Piece['from']): number {
+  if (place === 'base') return 0;
+  return place === 'zeros' ? StagedFlag.Staged | StagedFlag.Zeros : StagedFlag.Staged;
 }
 
 /** True when an extent is one that reads as zeros. */

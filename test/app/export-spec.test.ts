@@ -55,7 +55,14 @@ t.test('snapshots that a snapshot is compared with', (t) => {
   const source = { kind: 'snapshot', snapshotId: ID, since: [other, third] };
   t.strictSame(parseExportSpec(`new=${ID},since=${other},since=${third}`), { name: 'new', source });
   t.strictSame(parseExportSpec(`${ID},since=${other},since=${third}`), { name: ID, source });
+  t.strictSame(parseExportSpec(`new=fork:${ID},since=${ID},since=${other}`), {
+    name: 'new',
+    source: { kind: 'fork', snapshotId: ID, since: [ID, other] },
+  });
   for (const [text, message] of [
+    [`new=fork:${ID},since=${other},since=${other}`, /stands twice/],
+    [`new=fork:${ID},`, /is not an option/],
+    [`new=blank:1GiB,since=${ID}`, /size/],
     [`new=${ID},since=${ID}`, /nothing changes/],
     [`new=${ID},since=${other},since=${other}`, /stands twice/],
     [`new=${ID},before=${other}`, /is not an option/],

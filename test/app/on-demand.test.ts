@@ -3,6 +3,7 @@ import { ExportRegistry } from '../../src/app/export-registry.js';
 import { isAllowed, isAllowedById, parseAllowRule } from '../../src/app/on-demand/allow-rules.js';
 import { OnDemandExports, type OnDemandOptions } from '../../src/app/on-demand/on-demand-exports.js';
 import { SnapshotCatalog } from '../../src/app/on-demand/snapshot-catalog.js';
+import type { SnapshotSource } from '../../src/app/export-spec.js';
 import { EbsError, EbsErrorKind } from '../../src/ebs/errors.js';
 import type { Ec2Api, SnapshotDescription } from '../../src/ec2/ec2-api.js';
 import { ExportRefusalKind, ExportRefusedError } from '../../src/nbd/export-table.js';
@@ -152,6 +153,47 @@ t.test('names that are no ids never reach AWS, nor do those that no rule can all
   t.strictSame(asked, [], 'the id is enough');
 });
 
+t.test('compared with others by its name: an export of its own, where all of them are allowed', async (t) => {
+  const sources: SnapshotSource[] = [];
+  const { registry, clock, opened, closed } = make(t, ['snap-a*', 'snap-b*'], {
+    open: (name, source) => {
+      opened.push(name);
+      sources.push(source);
+      const device = { sizeBytes: 512, read: () => [], close: () => void closed.push(name) };
+      return Promise.resolve({ name, device });
+    },
+  });
+  const compared = `${A},since=${B}`;
+  const leases = [
+    await registry.acquire(compared),
+    await registry.acquire(compared),
+    await registry.acquire(A),
+  ];
+  t.strictSame(opened, [compared, A]);
+  t.strictSame(sources, [
+    { kind: 'snapshot', snapshotId: A, since: [B] },
+    { kind: 'snapshot', snapshotId: A },
+  ]);
+  for (const lease of leases) lease.release();
+  await clock.advance(1000);
+  t.strictSame(closed, [compared, A]);
+  for (const name of [`${A},since=${C}`, `${C},since=${A}`, `${A},since=${B},since=${C}`])
+    t.equal((await refusalOf(registry.acquire(name))).kind, ExportRefusalKind.Policy, name);
+  const others = Array.from({ length: 9 }, (_, at) => `,since=snap-b${String(at).repeat(16)}`);
+  for (const more of [
+    ',',
+    ',since=',
+    `,since=${A}`,
+    `,since=${B},since=${B}`,
+    `,before=${B}`,
+    others.join(''),
+  ]) {
+    const refusal = await refusalOf(registry.acquire(A + more));
+    t.match(refusal, { kind: ExportRefusalKind.Unknown, message: /,since=snap-ID with other/ }, more);
+  }
+  t.equal(opened.length, 2);
+});
+
 t.test(
   'a failure is told to those who asked, without what it says of the server, and not twice',
   async (t) => {
@@ -186,7 +228,7 @@ t.test('a client that leaves while it waits: the opening is given up, unless oth
   const signals: AbortSignal[] = [];
   let finish: () => void = () => undefined;
   const { registry } = make(t, ['*'], {
-    open: (name, signal) => {
+    open: (name, _source, signal) => {
       signals.push(signal);
       const device = { sizeBytes: 512, read: () => [] };
       return new Promise((resolve, reject) => {

@@ -21,9 +21,8 @@ export function createSupply(
   const rules = allow.length === 0 ? [parseAllowRule('*')] : allow;
   const catalog = new SnapshotCatalog({ open: () => connection.openEc2(), rules, logger, clock });
   return new OnDemandExports({
-    open: async (snapshotId, signal) => {
-      const source = { kind: 'snapshot', snapshotId } as const;
-      const [opened] = await openExports([{ name: snapshotId, source }], { ...context, signal });
+    open: async (name, source, signal) => {
+      const [opened] = await openExports([{ name, source }], { ...context, signal });
       assert(opened !== undefined, 'one spec makes one export');
       return opened;
     },

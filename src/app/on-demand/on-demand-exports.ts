@@ -1,4 +1,3 @@
-import { SNAPSHOT_ID_PATTERN } from '../../ebs/constants.js';
 import { EbsError } from '../../ebs/errors.js';
 import { ExportRefusalKind, ExportRefusedError, type ExportListing } from '../../nbd/export-table.js';
 import type { Clock, Timer } from '../../util/clock.js';
@@ -6,7 +5,9 @@ import { messageOf } from '../../util/errors.js';
 import { Limiter } from '../../util/limiter.js';
 import type { Logger } from '../../util/logger.js';
 import type { ExportSupply, RegisteredExport } from '../export-registry.js';
+import type { SnapshotSource } from '../export-spec.js';
 import { isAllowed, isAllowedById, mayBeAllowed, type AllowRules } from './allow-rules.js';
+import { parseDemand } from './demand.js';
 import { refusalTextOf } from './refusal-text.js';
 import { describeForList, type SnapshotCatalog } from './snapshot-catalog.js';
 
@@ -18,8 +19,8 @@ const FAILURE_MS = 2000;
 
 /** What on-demand exports are made of. */
 export interface OnDemandOptions {
-  /** Opens a snapshot. */
-  readonly open: (snapshotId: string, signal: AbortSignal) => Promise<RegisteredExport>;
+  /** Opens what was asked for by a name. */
+  readonly open: (name: string, source: SnapshotSource, signal: AbortSignal) => Promise<RegisteredExport>;
   readonly catalog: SnapshotCatalog;
   readonly rules: AllowRules;
   /** Snapshots that are open at once, at most. */
@@ -32,7 +33,8 @@ export interface OnDemandOptions {
 
 /** A snapshot that is open, or being opened. */
 interface OpenSnapshot {
-  readonly snapshotId: string;
+  /** As it was asked for: its id, and what it is compared with. */
+  readonly name: string;
   readonly opening: Promise<RegisteredExport>;
   readonly giveUp: AbortController;
   /** Clients that wait for it. */
@@ -43,10 +45,10 @@ interface OpenSnapshot {
   idle: Timer | undefined;
 }
 
-/** Any snapshot that the rules allow, by its id: opened when a client asks, and closed when nobody has used it for a while. */
+/** Any snapshot that the rules allow, by its id, compared with others if the name says so: opened when a client asks, and closed when nobody has used it for a while. */
 export class OnDemandExports implements ExportSupply {
   readonly #options: OnDemandOptions;
-  /** By their ids, those that were used least recently first. */
+  /** By their names, those that were used least recently first. */
   readonly #open = new Map<string, OpenSnapshot>();
   readonly #limiter = new Limiter(OPENINGS_AT_ONCE);
   readonly #closing = new Set<Promise<void>>();
@@ -70,15 +72,10 @@ export class OnDemandExports implements ExportSupply {
 
   /** @throws {ExportRefusedError} with a reason that says nothing of the server's own identity. */
   async supply<T>(name: string, signal: AbortSignal, use: (entry: RegisteredExport) => T): Promise<T> {
-    if (!SNAPSHOT_ID_PATTERN.test(name)) {
-      throw new ExportRefusedError(
-        ExportRefusalKind.Unknown,
-        'no export of this name, which is no id of a snapshot',
-      );
-    }
-    await this.#check(name);
+    const source = parseDemand(name);
+    for (const snapshotId of [source.snapshotId, ...(source.since ?? [])]) await this.#check(snapshotId);
     signal.throwIfAborted();
-    const entry = this.#open.get(name) ?? this.#begin(name);
+    const entry = this.#open.get(name) ?? this.#begin(name, source);
     entry.waiterCount += 1;
     // A failure stands for its time, whoever asks again.
     if (entry.state === 'open') entry.idle?.cancel();
@@ -124,17 +121,17 @@ export class OnDemandExports implements ExportSupply {
     if (found === undefined || !isAllowed(rules, found)) throw refusal;
   }
 
-  #begin(snapshotId: string): OpenSnapshot {
+  #begin(name: string, source: SnapshotSource): OpenSnapshot {
     this.#makeRoom();
     const { open, logger, clock } = this.#options;
     const giveUp = new AbortController();
     const startMs = clock.nowMs();
     const opening = this.#limiter
-      .run(() => open(snapshotId, giveUp.signal), undefined, giveUp.signal)
+      .run(() => open(name, source, giveUp.signal), undefined, giveUp.signal)
       .then(
         (opened): RegisteredExport => {
           const durationMs = Math.round(clock.nowMs() - startMs);
-          logger.info('a snapshot was opened on demand', { snapshotId, durationMs });
+          logger.info('a snapshot was opened on demand', { snapshotId: name, durationMs });
           entry.state = 'open';
           return { ...opened, usersChanged: (count) => this.#usersChanged(entry, count) };
         },
@@ -142,7 +139,10 @@ export class OnDemandExports implements ExportSupply {
           entry.state = 'failed';
           entry.idle = clock.setTimer(FAILURE_MS, () => this.#drop(entry));
           if (!giveUp.signal.aborted) {
-            logger.warn('a snapshot cannot be opened on demand', { snapshotId, error: messageOf(error) });
+            logger.warn('a snapshot cannot be opened on demand', {
+              snapshotId: name,
+              error: messageOf(error),
+            });
           }
           const kind = error instanceof EbsError ? error.kind : undefined;
           throw new ExportRefusedError(ExportRefusalKind.Unavailable, refusalTextOf(kind), { cause: error });
@@ -151,7 +151,7 @@ export class OnDemandExports implements ExportSupply {
     // Everybody who waits is told; when nobody does any more, nobody needs to be.
     opening.catch(() => undefined);
     const entry: OpenSnapshot = {
-      snapshotId,
+      name,
       opening,
       giveUp,
       waiterCount: 0,
@@ -159,7 +159,7 @@ export class OnDemandExports implements ExportSupply {
       state: 'opening',
       idle: undefined,
     };
-    this.#open.set(snapshotId, entry);
+    this.#open.set(name, entry);
     return entry;
   }
 
@@ -184,7 +184,7 @@ export class OnDemandExports implements ExportSupply {
   /** @param count of one client: 1 when it begins, 0 when it has ended. */
   #usersChanged(entry: OpenSnapshot, count: number): void {
     entry.userCount += count === 0 ? -1 : 1;
-    if (this.#open.delete(entry.snapshotId)) this.#open.set(entry.snapshotId, entry);
+    if (this.#open.delete(entry.name)) this.#open.set(entry.name, entry);
     this.#rest(entry);
   }
 
@@ -195,7 +195,7 @@ export class OnDemandExports implements ExportSupply {
 
   /** When nobody uses it: it is given up while it is being opened, and closed after a while when it is open. */
   #rest(entry: OpenSnapshot): void {
-    if (entry.waiterCount > 0 || entry.userCount > 0 || this.#open.get(entry.snapshotId) !== entry) return;
+    if (entry.waiterCount > 0 || entry.userCount > 0 || this.#open.get(entry.name) !== entry) return;
     if (entry.state === 'failed') return;
     if (entry.state === 'opening') {
       this.#drop(entry);
@@ -206,23 +206,23 @@ export class OnDemandExports implements ExportSupply {
   }
 
   #drop(entry: OpenSnapshot): void {
-    if (this.#open.get(entry.snapshotId) !== entry) return;
-    this.#open.delete(entry.snapshotId);
+    if (this.#open.get(entry.name) !== entry) return;
+    this.#open.delete(entry.name);
     entry.idle?.cancel();
     entry.giveUp.abort();
     const closing = this.#closeWhenOpen(entry).finally(() => this.#closing.delete(closing));
     this.#closing.add(closing);
   }
 
-  async #closeWhenOpen({ opening, snapshotId }: OpenSnapshot): Promise<void> {
+  async #closeWhenOpen({ opening, name }: OpenSnapshot): Promise<void> {
     const { logger } = this.#options;
     const registered = await opening.catch(() => undefined);
     if (registered === undefined) return;
     try {
       await registered.device.close?.();
-      logger.info('a snapshot that nobody used was closed', { snapshotId });
+      logger.info('a snapshot that nobody used was closed', { snapshotId: name });
     } catch (error) {
-      logger.error('a snapshot cannot be closed', { snapshotId, error: messageOf(error) });
+      logger.error('a snapshot cannot be closed', { snapshotId: name, error: messageOf(error) });
     }
   }
 }

@@ -3,6 +3,7 @@ import { EbsErrorKind } from '../../ebs/errors.js';
 const TEXTS: Partial<Readonly<Record<EbsErrorKind, string>>> = {
   [EbsErrorKind.NotFound]: 'there is no such snapshot that can be read here',
   [EbsErrorKind.Archived]: 'the snapshot is in the archive tier: it has to be restored first',
+  [EbsErrorKind.UnrelatedSnapshots]: 'it cannot be compared: the two snapshots are not of one lineage',
   [EbsErrorKind.AccessDenied]: 'the server has no right to read this snapshot',
   [EbsErrorKind.KeyUnavailable]: 'the server cannot use the key of this snapshot',
   [EbsErrorKind.ThrottledAccount]: 'the request quota is used up: try again later',

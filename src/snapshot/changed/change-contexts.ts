@@ -42,15 +42,32 @@ export function changeContextsOf(
   failures: FailureLog,
   { hasBitmap }: ContextNames,
 ): ReadonlyMap<string, ExtentSource> {
-  const { firstSnapshotId } = map.pair;
-  const contexts = new Map<string, ExtentSource>();
-  const add = (prefix: string, show: (flags: number) => number): void => {
-    contexts.set(prefix + firstSnapshotId, new ChangeExtents(map, failures, show));
-  };
-  if (hasBitmap) add(DIRTY_BITMAP, (flags) => flags & ChangeFlag.Changed);
-  add(CHANGED, (flags) => flags);
-  add(OVERLAY, overlayFlags);
-  return contexts;
+  const views = changeViewsOf(map.pair.firstSnapshotId, { hasBitmap });
+  return new Map([...views].map(([name, show]) => [name, new ChangeExtents(map, failures, show)]));
+}
+
+/** What a context shows of a block of which {@link ChangeFlag} says something. */
+export type ChangeView = (flags: number) => number;
+
+/** The names of the contexts that show what has changed since a snapshot, and what each shows. */
+export function changeViewsOf(
+  firstSnapshotId: string,
+  { hasBitmap }: ContextNames,
+): ReadonlyMap<string, ChangeView> {
+  return new Map<string, ChangeView>([
+    ...(hasBitmap ? [[DIRTY_BITMAP + firstSnapshotId, dirtyFlags] as const] : []),
+    [CHANGED + firstSnapshotId, (flags) => flags],
+    [OVERLAY + firstSnapshotId, overlayFlags],
+  ]);
+}
+
+/** The extents of a map in the flags of {@link ChangeFlag}. A question that cannot be answered fails, and is logged. */
+export function changeExtentsOf(map: ChangeMap, failures: FailureLog): ExtentSource {
+  return new ChangeExtents(map, failures, (flags) => flags);
+}
+
+function dirtyFlags(flags: number): number {
+  return flags & ChangeFlag.Changed;
 }
 
 function overlayFlags(flags: number): number {
@@ -62,7 +79,7 @@ class ChangeExtents implements ExtentSource {
   readonly #extents: RunExtents;
   readonly #failures: FailureLog;
 
-  constructor(map: ChangeMap, failures: FailureLog, show: (flags: number) => number) {
+  constructor(map: ChangeMap, failures: FailureLog, show: ChangeView) {
     const shown = ({ flags, endIndex }: FlaggedRun): FlaggedRun => ({ flags: show(flags), endIndex });
     this.#failures = failures;
     this.#extents = new RunExtents(
@@ -95,9 +112,14 @@ class ChangeExtents implements ExtentSource {
       return await answer;
     } catch (error) {
       signal?.throwIfAborted();
-      if (!(error instanceof EbsError)) throw error;
-      this.#failures.tell('cannot tell what has changed', error);
-      throw new DeviceError(DeviceErrno.EIO, error.message, { cause: error });
+      throw changeFailure(error, this.#failures);
     }
   }
+}
+
+/** What a client is told when it cannot be found out what has changed, which the log is told as well. */
+export function changeFailure(error: unknown, failures: FailureLog): unknown {
+  if (!(error instanceof EbsError)) return error;
+  failures.tell('cannot tell what has changed', error);
+  return new DeviceError(DeviceErrno.EIO, error.message, { cause: error });
 }

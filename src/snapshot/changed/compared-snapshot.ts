@@ -36,7 +36,7 @@ export interface ComparisonOptions {
 }
 
 /** Who starts a server waits for an answer: retrying is for networks that are just coming up. */
-const OPEN_RETRY_TOTAL_MS = 5000;
+export const OPEN_RETRY_TOTAL_MS = 5000;
 
 const CLOSED = new DeviceError(
   DeviceErrno.ESHUTDOWN,
