@@ -1,7 +1,8 @@
 // Moves all blocks of a snapshot with http.request and nothing around it: what the machine and the service leave to win.
-// `get` reads them; `put` writes as many to a new snapshot; `copy` does both. Ends with a line of JSON.
+// `get` reads them; `put` writes as many to a new snapshot and completes it; `copy` does both. Ends with a line of JSON.
 import { createHash, randomBytes } from 'node:crypto';
 import { Agent, request } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 
 const { values } = parseArgs({
@@ -20,6 +21,7 @@ const HEADERS = {
   'x-amz-date': '20260101T000000Z',
 };
 const BLOCK_BYTES = 524_288;
+const COMPLETE_POLL_MS = 100;
 const agent = new Agent({ keepAlive: true, maxSockets: Infinity, maxFreeSockets: 1024 });
 
 function send(
@@ -69,8 +71,27 @@ async function startSnapshot(): Promise<string> {
   return (JSON.parse(answer.toString()) as { SnapshotId: string }).SnapshotId;
 }
 
+/** As often as it takes. */
+async function complete(snapshotId: string): Promise<void> {
+  const put = Object.values(digests);
+  const headers = {
+    'x-amz-changedblockscount': String(put.length),
+    'x-amz-checksum': createHash('sha256').update(Buffer.concat(put)).digest('base64'),
+    'x-amz-checksum-algorithm': 'SHA256',
+    'x-amz-checksum-aggregation-method': 'LINEAR',
+  };
+  for (;;) {
+    const answer = await send('POST', `/snapshots/completion/${snapshotId}`, headers);
+    const { Status: status } = JSON.parse(answer.toString()) as { Status: string };
+    if (status === 'completed') return;
+    if (status !== 'pending') throw new Error(`${snapshotId} is ${status}`);
+    await sleep(COMPLETE_POLL_MS);
+  }
+}
+
 const blocks = await listAll();
 const target = values.what === 'get' ? '' : await startSnapshot();
+const digests: Buffer[] = [];
 const same = randomBytes(BLOCK_BYTES);
 let at = 0;
 const startMs = performance.now();
@@ -80,8 +101,10 @@ async function work(): Promise<void> {
     const path = `/snapshots/${values.snapshot}/blocks/${BlockIndex}?blockToken=${encodeURIComponent(BlockToken)}`;
     const bytes = values.what === 'put' ? same : await send('GET', path);
     // Whoever reads compares the checksum, and whoever writes sends it.
-    const checksum = createHash('sha256').update(bytes).digest('base64');
+    const digest = createHash('sha256').update(bytes).digest();
+    const checksum = digest.toString('base64');
     if (target === '') continue;
+    digests[BlockIndex] = digest;
     const headers = {
       'x-amz-data-length': String(BLOCK_BYTES),
       'x-amz-checksum': checksum,
@@ -91,6 +114,7 @@ async function work(): Promise<void> {
   }
 }
 await Promise.all(Array.from({ length: Number(values.inflight) }, work));
+if (target !== '') await complete(target);
 const wallSeconds = (performance.now() - startMs) / 1000;
 process.stdout.write(`${JSON.stringify({ wallSeconds, blockCount: blocks.length })}\n`);
 agent.destroy();

@@ -9,6 +9,8 @@ import { imageError } from './transfer-error.js';
 /** Read at once when a range has to be zeros: 4 MiB. */
 const ZERO_CHECK_BYTES = 8 * BLOCK_BYTES;
 const ZEROS = Buffer.alloc(ZERO_CHECK_BYTES);
+/** Written before the disk is told to take it, beside what goes on: little enough that nobody waits long for the rest. */
+const SYNC_BYTES = 64 * 1024 * 1024;
 
 /** A part of a file that may hold something else than zeros. */
 export interface DataRange {
@@ -25,6 +27,10 @@ export class ImageTarget {
   readonly #handle: FileHandle;
   readonly #findData: FindData | undefined;
   readonly #sizeBytes: number;
+  #unsyncedBytes = 0;
+  #syncing: Promise<void> | undefined;
+  /** The kernel tells of a failure once, to whoever asks first. */
+  #syncFailure: unknown;
 
   private constructor(path: string, handle: FileHandle, sizeBytes: number, findData: FindData | undefined) {
     this.path = path;
@@ -86,6 +92,8 @@ export class ImageTarget {
         return bytesWritten;
       });
     }
+    this.#unsyncedBytes += bytes.length;
+    if (this.#unsyncedBytes >= SYNC_BYTES) this.#syncBeside();
   }
 
   /** Reads a block. */
@@ -115,11 +123,29 @@ export class ImageTarget {
 
   /** Everything that was written is on the disk when it resolves. */
   async sync(): Promise<void> {
-    await this.#attempt('write', () => this.#handle.sync());
+    await this.#syncing;
+    await this.#attempt('write', () =>
+      this.#syncFailure === undefined ? this.#handle.sync() : Promise.reject(this.#syncFailure as Error),
+    );
   }
 
-  close(): Promise<void> {
-    return this.#handle.close();
+  async close(): Promise<void> {
+    await this.#syncing;
+    await this.#handle.close();
+  }
+
+  /** Begins to bring what was written to the disk, unless that is under way. Whether it worked is told by `sync`. */
+  #syncBeside(): void {
+    if (this.#syncing !== undefined) return;
+    this.#unsyncedBytes = 0;
+    this.#syncing = this.#handle
+      .datasync()
+      .catch((error: unknown) => {
+        this.#syncFailure ??= error;
+      })
+      .finally(() => {
+        this.#syncing = undefined;
+      });
   }
 
   async #read(target: Buffer, position: number): Promise<number> {
