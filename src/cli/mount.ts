@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
+import { EnvironmentError } from '../util/errors.js';
 import { addApiOptions, apiSettingsOf, type ApiOptions } from './api-options.js';
 
 interface MountOptions extends ApiOptions {
@@ -32,7 +33,9 @@ export function umountCommand(): Command {
 }
 
 async function mount(snapshotId: string, directory: string, options: MountOptions): Promise<void> {
-  const { mountSnapshot, createLogWriter } = await import('../app/mounting/mounting.js');
+  const { mountSnapshot, createLogWriter, watchStopSignals } = await import('../app/mounting/mounting.js');
+  const logger = createLogWriter({ level: 'warn', write: (line) => process.stderr.write(line) });
+  const stopping = watchStopSignals(process, logger);
   const mounted = await mountSnapshot({
     snapshotId,
     directory,
@@ -41,9 +44,14 @@ async function mount(snapshotId: string, directory: string, options: MountOption
     api: apiSettingsOf(options),
     stateDir: options.stateDir,
     mainPath: fileURLToPath(new URL(`./main${import.meta.url.slice(-3)}`, import.meta.url)),
-    logger: createLogWriter({ level: 'warn', write: (line) => process.stderr.write(line) }),
+    logger,
     onNote: (line) => process.stderr.write(`snapnbd: ${line}\n`),
-  });
+    signal: stopping.signal,
+  })
+    .catch((error: unknown) => {
+      throw stopping.signal.aborted ? new EnvironmentError('Stopped: nothing is mounted.') : error;
+    })
+    .finally(() => stopping.dispose());
   const { type, partition, forkName } = mounted;
   const what = partition === undefined ? type : `${type} of partition ${partition}`;
   process.stdout.write(

@@ -13,3 +13,11 @@ export function mountOptionsOf(type: string, isWritable: boolean): string {
   const further = READ_ONLY_OPTIONS[type];
   return further === undefined ? 'ro' : `ro,${further}`;
 }
+
+/** Types that kernels know by another name, the preferred one first, as mount(8) takes them. */
+const TYPE_NAMES: Readonly<Record<string, string>> = { ntfs: 'ntfs3,ntfs' };
+
+/** What mount(8) tries in order for a filesystem. */
+export function mountTypesOf(type: string): string {
+  return TYPE_NAMES[type] ?? type;
+}

@@ -11,7 +11,7 @@ export interface ProgramOutcome {
   /** Undefined where it is not installed. */
   readonly status: number | undefined;
   readonly stdout: string;
-  /** The last line of what it complained about. */
+  /** The last line of what it complained about that says something. */
   readonly complaint: string;
 }
 
@@ -30,10 +30,16 @@ export function runProgram(name: string, args: readonly string[]): Promise<Progr
       resolve({
         status: isMissing ? undefined : error === null ? 0 : code,
         stdout,
-        complaint: stderr.trim().split('\n').at(-1) ?? '',
+        complaint: lastWordOf(stderr),
       });
     });
   });
+}
+
+/** mount(8) ends with a hint at where else one may look, which is not what has happened. */
+function lastWordOf(stderr: string): string {
+  const lines = stderr.split('\n').map((line) => line.trim());
+  return lines.findLast((line) => line !== '' && !line.startsWith('dmesg(1)')) ?? '';
 }
 
 /**

@@ -1,27 +1,19 @@
-import { mkdtempSync, realpathSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { chooseVolume } from '../../files/choose-volume.js';
-import { readDiskLayout } from '../../files/disk-layout.js';
-import { openFilesystem, READABLE_TYPES } from '../../files/open-filesystem.js';
-import { attach, SOCKET_NAME } from '../../mount/attaching.js';
-import { mountOptionsOf } from '../../mount/mount-options.js';
+import { realpathSync, statSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
 import { MountRecords, type MountRecord } from '../../mount/mount-record.js';
-import { mustRunProgram } from '../../mount/program.js';
-import { isMounted, undoMount } from '../../mount/undoing.js';
-import { BlockCache } from '../../snapshot/block-cache.js';
-import { openSnapshotDevice } from '../../snapshot/snapshot-device.js';
-import { systemClock } from '../../util/clock.js';
-import { EnvironmentError } from '../../util/errors.js';
+import { isMounted } from '../../mount/mount-table.js';
+import { undoMount } from '../../mount/undoing.js';
+import { EnvironmentError, systemCodeOf } from '../../util/errors.js';
 import type { Logger } from '../../util/logger.js';
 import { systemReason } from '../../util/system-reason.js';
 import { defaultStateDir } from '../../writer/fork-folders.js';
-import { connectApi } from '../api-connection.js';
 import { checkSnapshotId } from '../export-spec.js';
-import { DEFAULT_CACHE_MEMORY_BYTES, type ApiSettings } from '../settings.js';
-import { startServerProcess } from './server-process.js';
+import type { ApiSettings } from '../settings.js';
+import { undoAbandoned } from './abandoned.js';
+import { mountVolume } from './volume-mounting.js';
 
 export { createLogWriter } from '../log-writer.js';
+export { watchStopSignals } from '../stop-signals.js';
 
 /** What is mounted, and where. */
 export interface MountTask {
@@ -39,6 +31,8 @@ export interface MountTask {
   readonly logger: Logger;
   /** Something that the user should know, in one line. */
   readonly onNote: (line: string) => void;
+  /** Gives up, and undoes what has been done. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** What came of it. */
@@ -46,7 +40,6 @@ export interface Mounted {
   readonly directory: string;
   readonly type: string;
   readonly partition: number | undefined;
-  readonly device: string;
   /** Undefined where nothing can be written. */
   readonly forkName: string | undefined;
 }
@@ -58,7 +51,6 @@ export interface Mounted {
  * @throws {EnvironmentError} in one line with what to do.
  */
 export async function mountSnapshot(task: MountTask): Promise<Mounted> {
-  const { api, isWritable, mainPath } = task;
   const snapshotId = checkSnapshotId(task.snapshotId);
   requireRoot(
     'mount',
@@ -67,63 +59,26 @@ export async function mountSnapshot(task: MountTask): Promise<Mounted> {
   const directory = checkDirectory(task.directory);
   const stateDir = task.stateDir ?? defaultStateDir(process.env);
   const records = new MountRecords(stateDir);
-  const stale = records.read(directory);
-  if (stale !== undefined || isMounted(directory)) {
+  if (records.read(directory) !== undefined || isMounted(directory)) {
     throw new EnvironmentError(
       `Cannot mount on ${directory}: it is in use already. "snapnbd umount ${directory}" undoes what "snapnbd mount" did there.`,
     );
   }
-  // A fork is made only for what can be mounted, and the folder of an emulator is open once at a time.
-  const isChosenFirst = isWritable || api.emulatorDir !== undefined;
-  const found = isChosenFirst ? await findVolume(task, snapshotId) : undefined;
-  const folder = mkdtempSync(join(tmpdir(), 'snapnbd-mount-'));
-  const forkName = isWritable ? `mount-${folder.slice(-6)}` : undefined;
-  const exportName = forkName ?? 'disk';
-  let record: MountRecord = {
-    version: 1,
-    directory,
+  await undoAbandoned(records);
+  const { volume, record } = await mountVolume({
+    ...task,
     snapshotId,
-    forkName: forkName ?? null,
-    folder,
-    nbdDevice: null,
+    directory,
+    ownerPid: null,
+    stateDir,
+    records,
+  });
+  return {
+    directory,
+    type: volume.contents?.type ?? '',
+    partition: volume.number,
+    forkName: record.forkName ?? undefined,
   };
-  records.write(record);
-  try {
-    const starting = startServerProcess({
-      mainPath,
-      exportText: `${exportName}=${isWritable ? 'fork:' : ''}${snapshotId}`,
-      socket: join(folder, SOCKET_NAME),
-      folder,
-      api,
-      stateDir,
-    });
-    // The server takes as long to start as the volume to be chosen. Both end before anything is undone.
-    const [choice, start] = await Promise.allSettled([found ?? findVolume(task, snapshotId), starting]);
-    if (choice.status === 'rejected') throw choice.reason;
-    if (start.status === 'rejected') throw start.reason;
-    const { range, type, partition } = choice.value;
-    const device = await attach({
-      folder,
-      exportName,
-      isWritable,
-      range,
-      onDevice: (nbdDevice) => {
-        record = { ...record, nbdDevice };
-        records.write(record);
-      },
-    });
-    const options = mountOptionsOf(type, isWritable);
-    await mustRunProgram(
-      'mount',
-      ['-t', type, '-o', options, device, directory],
-      `mount ${type} on ${directory}`,
-    );
-    return { directory, type, partition, device, forkName };
-  } catch (error) {
-    await undoMount(record);
-    records.remove(directory);
-    throw error;
-  }
 }
 
 /** Undoes {@link mountSnapshot}, also what is left of one after a crash. @returns the fork that was mounted. */
@@ -132,53 +87,17 @@ export async function unmountSnapshot(task: {
   readonly stateDir?: string | undefined;
 }): Promise<string | undefined> {
   requireRoot('umount');
-  const directory = checkDirectory(task.directory);
   const records = new MountRecords(task.stateDir ?? defaultStateDir(process.env));
-  const record = records.read(directory);
+  const record = recordOf(task.directory, records);
   if (record === undefined) {
-    throw new EnvironmentError(`Cannot unmount ${directory}: "snapnbd mount" has mounted nothing there.`);
+    throw new EnvironmentError(
+      `Cannot unmount ${task.directory}: "snapnbd mount" has mounted nothing there (by the records in ${records.folder}).`,
+    );
   }
   await undoMount(record);
-  records.remove(directory);
+  records.remove(record.directory);
+  await undoAbandoned(records);
   return record.forkName ?? undefined;
-}
-
-async function findVolume(
-  { api, partition, logger, isWritable, onNote }: MountTask,
-  snapshotId: string,
-): Promise<{
-  readonly range: { offset: number; lengthBytes: number };
-  type: string;
-  partition: number | undefined;
-}> {
-  const connection = await connectApi(api, { logger, clock: systemClock });
-  try {
-    const device = await openSnapshotDevice({
-      api: connection.api,
-      limiter: connection.limiter,
-      snapshotId,
-      cache: new BlockCache(DEFAULT_CACHE_MEMORY_BYTES),
-      readsAhead: false,
-      logger,
-    });
-    try {
-      const { range, number, contents } = chooseVolume(await readDiskLayout(device), partition);
-      const type = contents?.type ?? '';
-      if (!isWritable && READABLE_TYPES.includes(type)) {
-        const { journalBlockCount } = await openFilesystem(device, range);
-        if (journalBlockCount > 0) {
-          onNote(
-            `The disk was in use when the snapshot was taken: ${journalBlockCount} blocks of its journal are newer than what is mounted. "--rw" mounts a fork that replays them; "snapnbd cp" reads them as well.`,
-          );
-        }
-      }
-      return { range, type, partition: number };
-    } finally {
-      device.close();
-    }
-  } finally {
-    await connection.close();
-  }
 }
 
 function requireRoot(command: string, otherWays = ''): void {
@@ -198,4 +117,22 @@ function checkDirectory(path: string): string {
       cause: error,
     });
   }
+}
+
+/** A directory whose disk has gone may answer nothing but errors, and may have been removed: then its name has to do. */
+function recordOf(path: string, records: MountRecords): MountRecord | undefined {
+  const absolute = resolve(path);
+  for (const directoryOf of [
+    () => realpathSync(absolute),
+    () => join(realpathSync(dirname(absolute)), basename(absolute)),
+    () => absolute,
+  ]) {
+    try {
+      const record = records.read(directoryOf());
+      if (record !== undefined) return record;
+    } catch (error) {
+      if (systemCodeOf(error) === undefined) throw error;
+    }
+  }
+  return undefined;
 }

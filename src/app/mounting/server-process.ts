@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { openSync, closeSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { onAbort } from '../../util/abort-callbacks.js';
 import { EnvironmentError } from '../../util/errors.js';
 import type { ApiSettings } from '../settings.js';
 
@@ -18,6 +19,8 @@ export interface ServerProcessTask {
   readonly api: ApiSettings;
   /** Of forks. */
   readonly stateDir: string;
+  /** Gives up waiting; the server is left to whoever asked for it. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -27,7 +30,7 @@ export interface ServerProcessTask {
  * @throws {EnvironmentError} with the last line of its log when it ends instead.
  */
 export async function startServerProcess(task: ServerProcessTask): Promise<void> {
-  const { mainPath, exportText, socket, folder, api, stateDir } = task;
+  const { mainPath, exportText, socket, folder, api, stateDir, signal } = task;
   const logPath = join(folder, LOG_NAME);
   const log = openSync(logPath, 'a', 0o600);
   const args = [
@@ -44,22 +47,36 @@ export async function startServerProcess(task: ServerProcessTask): Promise<void>
     stdio: ['ignore', 'pipe', log],
   });
   closeSync(log);
+  let leave = (): void => undefined;
   try {
     await new Promise<void>((resolve, reject) => {
       child.once('error', reject);
       child.once('exit', () => {
-        const last = readFileSync(logPath, 'utf8').trim().split('\n').at(-1) ?? '';
+        const last = linesOf(folder).at(-1) ?? '';
         reject(
           new EnvironmentError(last.replace(/^snapnbd: /, '') || 'Cannot start the server: it says nothing.'),
         );
       });
       child.stdout?.once('data', () => resolve());
+      leave = onAbort(signal, () => reject(new EnvironmentError('Cannot start the server: stopped.')));
     });
   } finally {
+    leave();
     child.removeAllListeners();
     child.stdout?.destroy();
     child.unref();
   }
+}
+
+/** What the server of a mount has complained about last; undefined where it has not. */
+export function lastComplaintOf(folder: string): string | undefined {
+  return linesOf(folder)
+    .findLast((line) => /^\S+ (warn|error) /.test(line))
+    ?.replace(/^\S+ (warn|error) +/, '');
+}
+
+function linesOf(folder: string): readonly string[] {
+  return readFileSync(join(folder, LOG_NAME), 'utf8').trim().split('\n');
 }
 
 /** The options of the command line that the settings came from. */
