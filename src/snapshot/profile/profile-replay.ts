@@ -9,6 +9,9 @@ import { BlockState } from '../token-page.js';
 const JUDGED_BLOCKS = 64;
 const OTHER_BLOCKS_MAX = 65_536;
 
+/** Lookups ahead of the fetches, which each may be a list call: what an account's 50/s have room for at 100 ms each. */
+const LOOKUPS_AT_ONCE = 6;
+
 export interface ReplayParts {
   readonly tokens: TokenMap;
   readonly fetcher: BlockFetcher;
@@ -42,12 +45,16 @@ export class ProfileReplay {
   readonly #inMemory = new Set<number>();
   /** Blocks that were read, and are not in the profile. */
   readonly #others = new Set<number>();
+  /** Where lookups ahead have come to. */
+  readonly #ahead: Iterator<number, void>;
+  readonly #lookups = new Map<number, Promise<unknown>>();
   #broughtBlocks = 0;
   #goOn: () => void = () => undefined;
 
   constructor(parts: ReplayParts, blocks: readonly number[]) {
     this.#parts = parts;
     this.#profiled = new Set(blocks);
+    this.#ahead = this.#profiled.values();
   }
 
   get result(): ReplayResult {
@@ -73,13 +80,15 @@ export class ProfileReplay {
    * @throws {EbsError} when one cannot be had, also for its cost; the signal's reason.
    */
   async run(isWanted: (blockIndex: number) => Promise<boolean>, signal: AbortSignal): Promise<void> {
-    const { tokens, cache, disk } = this.#parts;
+    const { tokens, disk } = this.#parts;
     const underWay = new Set<Promise<void>>();
     const failure: { error?: unknown } = {};
     for (const blockIndex of this.#profiled) {
       signal.throwIfAborted();
       if ('error' in failure || this.#isElsewhere()) break;
-      if (this.#read.has(blockIndex) || cache.has(blockIndex) || blockIndex >= tokens.blockCount) continue;
+      if (!this.#isDue(blockIndex)) continue;
+      this.#lookAhead();
+      await this.#lookups.get(blockIndex);
       const { state } = await tokens.learn(blockIndex);
       if (state === BlockState.Unlisted || !(await isWanted(blockIndex))) continue;
       while (this.#unread.size >= this.#parts.aheadBlocksMax && !this.#isElsewhere())
@@ -96,6 +105,27 @@ export class ProfileReplay {
     }
     await Promise.all(underWay);
     if ('error' in failure) throw failure.error;
+  }
+
+  #isDue(blockIndex: number): boolean {
+    const { tokens, cache } = this.#parts;
+    return !this.#read.has(blockIndex) && !cache.has(blockIndex) && blockIndex < tokens.blockCount;
+  }
+
+  /** Looks up some blocks beyond the one at hand. A failure is met by the block's own lookup. */
+  #lookAhead(): void {
+    const { tokens } = this.#parts;
+    while (this.#lookups.size < LOOKUPS_AT_ONCE) {
+      const next = this.#ahead.next();
+      if (next.done === true) return;
+      const blockIndex = next.value;
+      if (!this.#isDue(blockIndex) || tokens.stateOf(blockIndex) !== BlockState.Unknown) continue;
+      const lookup = tokens
+        .learn(blockIndex)
+        .catch(() => undefined)
+        .finally(() => this.#lookups.delete(blockIndex));
+      this.#lookups.set(blockIndex, lookup);
+    }
   }
 
   /** Most of what the client has read so far is not in the profile. */

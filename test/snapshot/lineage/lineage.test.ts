@@ -282,13 +282,16 @@ t.test('random lineages while calls fail, with caches of any size: the bytes are
       fc.array(step, { minLength: 2, maxLength: 7 }),
       fc.array(reading, { minLength: 2, maxLength: 14 }),
       fc.infiniteStream(fc.oneof(fc.constant(undefined), fc.constantFrom(...kinds))),
+      // With few candidates a page, calls fail in the middle of a relation.
+      fc.constantFrom(1, 2, 10_000),
       fc.constantFrom(
         { memoryBytes: 0 },
         { memoryBytes: 3 * BLOCK_BYTES },
         { isOnDisk: true, memoryBytes: 0 },
       ),
-      async (steps, readings, fates, { memoryBytes, isOnDisk }) => {
+      async (steps, readings, fates, candidatesMax, { memoryBytes, isOnDisk }) => {
         const api = build(steps);
+        api.candidatesMax = candidatesMax;
         const dir = isOnDisk === true ? { dir: workFolder(t) } : {};
         const { open, read, close, clock } = await start(t, api, { memoryBytes, ...dir });
         api.hook = (operation) => {

@@ -16,6 +16,7 @@ import {
 import { openSnapshotDevice, type SnapshotDevice } from '../../../src/snapshot/snapshot-device.js';
 import { Limiter } from '../../../src/util/limiter.js';
 import { MIB } from '../../../src/util/units.js';
+import { joinChunks } from '../../fixtures/device-contract.js';
 import { FakeLineage } from '../../fixtures/fake-lineage.js';
 import { fail } from '../../fixtures/fake-snapshot.js';
 import { ManualClock } from '../../fixtures/manual-clock.js';
@@ -95,6 +96,41 @@ t.test('the second opening is five times as fast, and fetches nothing that is no
     trace.slice(0, 16),
     'in that order',
   );
+});
+
+t.test('blocks far from each other, a list call for each: those are made ahead, some at once', async (t) => {
+  const api = new FakeLineage();
+  // Opening lists 10,000 blocks; of so large a volume a lookup lists a hundred then, of which each place has more.
+  const first = Array.from({ length: 10_000 }, (_, at) => at);
+  const places = Array.from({ length: 40 }, (_, at) => 20_000 + ((at * 7) % 40) * 1000);
+  const trace = places.map((place) => place + 50);
+  const written = places.flatMap((place) => Array.from({ length: 150 }, (_, at) => place + at));
+  const volumeSizeGib = 65_536;
+  const snapshotId = api.add({ volumeSizeGib, written: [...first, ...written] });
+  const dir = workFolder(t);
+  const blocks = trace.map((blockIndex, at) => [blockIndex, at] as const);
+  const recordedAt = '2026-01-01T00:00:00.000Z';
+  new ProfileStore(dir, 'fake').save({ snapshotId, volumeSizeGib, recordedAt, blocks });
+  const opened = await open(t, api, snapshotId, { dir, mode: 'use' });
+  api.hook = () => opened.clock.sleep(LATENCY_MS);
+  const spentMs = await readAll(opened, trace);
+  // One after another: two calls for each block.
+  t.ok(spentMs * 3 < trace.length * 2 * LATENCY_MS, `${spentMs} ms`);
+  t.ok(api.listCount <= 2 + trace.length, `${api.listCount} list calls`);
+  api.hook = () => undefined;
+  const throttled = await open(t, api, snapshotId, { dir, mode: 'use' });
+  api.hook = (operation) => {
+    if (operation === EbsOperation.ListSnapshotBlocks && api.listCount % 5 === 0)
+      throw fail(EbsErrorKind.ThrottledAccount);
+  };
+  for (const blockIndex of trace.slice(0, 20)) {
+    const bytes = await Promise.resolve(throttled.device.read(blockIndex * BLOCK_BYTES, 512)).catch(
+      () => undefined,
+    );
+    if (bytes !== undefined)
+      t.same(joinChunks(bytes, 512), api.content(snapshotId, blockIndex).subarray(0, 512));
+  }
+  t.equal(throttled.log.at('warn').length, 1, 'a replay that is throttled in the middle ends with one line');
 });
 
 t.test('a descendant is brought what has not changed, and a twentieth of what has', async (t) => {
