@@ -100,6 +100,7 @@ export async function connectApi(
     logger,
     clock,
     observer: figures,
+    getLimiter: limiter,
   });
   return {
     api,

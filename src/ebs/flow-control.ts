@@ -7,7 +7,10 @@ import type { CallOptions, SnapshotApi } from './snapshot-api.js';
 
 /** What bounds one kind of block call. */
 export interface FlowBounds {
-  /** Its bound is moved, between 1 and what it is at the beginning. */
+  /**
+   * Its bound is moved, between 1 and what it is at the beginning; and a snapshot that is throttled gets one of its own,
+   * as the group of its name.
+   */
   readonly limiter: Limiter;
   /** Calls a second, at most, of this process. Default: what the account allows. */
   readonly perSecond?: number | undefined;
@@ -59,9 +62,14 @@ class Flow {
   async run<T>(snapshotId: string, options: CallOptions | undefined, call: () => Promise<T>): Promise<T> {
     const snapshot = this.#pacerOf(snapshotId);
     const startMs = this.#clock.nowMs();
-    const delayMs = Math.max(this.#account.delayMs(startMs), snapshot.delayMs(startMs));
+    const accountDelayMs = this.#account.delayMs(startMs);
+    const delayMs = Math.max(accountDelayMs, snapshot.delayMs(startMs));
     // Timers are no finer than this; what is early now is late another time.
-    if (delayMs >= 1) await this.#clock.sleep(delayMs, options?.signal);
+    if (delayMs >= 1) {
+      // While it is the snapshot whose turn has not come, calls for others need not wait for it.
+      const lender = delayMs > accountDelayMs ? snapshotId : undefined;
+      await this.#wait(delayMs, lender, options?.signal);
+    }
     const sentMs = delayMs >= 1 ? this.#clock.nowMs() : startMs;
     try {
       const answer = await call();
@@ -70,23 +78,35 @@ class Flow {
       snapshot.succeeded(nowMs);
       const { inFlightCount, inFlightMax, waitingCount } = this.#limiter;
       this.#window.answered(nowMs, nowMs - sentMs, waitingCount > 0 && inFlightCount >= inFlightMax);
-      this.#resize(nowMs, snapshot);
+      this.#resize(nowMs, snapshotId, snapshot);
       return answer;
     } catch (error) {
       if (error instanceof EbsError && error.throttled) {
         const nowMs = this.#clock.nowMs();
         (error.kind === EbsErrorKind.ThrottledSnapshot ? snapshot : this.#account).throttled(nowMs);
-        this.#resize(nowMs, snapshot);
+        this.#resize(nowMs, snapshotId, snapshot);
       }
       throw error;
     }
   }
 
-  #resize(nowMs: number, snapshot: Pacer): void {
+  async #wait(delayMs: number, lender: string | undefined, signal: AbortSignal | undefined): Promise<void> {
+    const takeBack = lender === undefined ? undefined : this.#limiter.lend(lender);
+    try {
+      await this.#clock.sleep(delayMs, signal);
+    } finally {
+      takeBack?.();
+    }
+  }
+
+  #resize(nowMs: number, snapshotId: string, snapshot: Pacer): void {
+    const own = snapshot.rate(nowMs);
     // Where several snapshots are read, one of them that is slow must not hold the others up.
-    const own = this.#snapshots.size === 1 ? snapshot.rate(nowMs) : Number.POSITIVE_INFINITY;
-    const size = this.#window.size(Math.min(this.#account.rate(nowMs), own));
+    const all = this.#snapshots.size === 1 ? own : Number.POSITIVE_INFINITY;
+    const size = this.#window.size(Math.min(this.#account.rate(nowMs), all));
     if (size !== this.#limiter.inFlightMax) this.#limiter.inFlightMax = size;
+    const ownSize = own === Number.POSITIVE_INFINITY ? own : this.#window.size(own);
+    this.#limiter.boundGroup(snapshotId, ownSize);
   }
 
   #pacerOf(snapshotId: string): Pacer {
@@ -95,7 +115,10 @@ class Flow {
     const pacer = known ?? new Pacer();
     this.#snapshots.delete(snapshotId);
     const [oldest] = this.#snapshots.keys();
-    if (oldest !== undefined && this.#snapshots.size >= SNAPSHOTS_MAX) this.#snapshots.delete(oldest);
+    if (oldest !== undefined && this.#snapshots.size >= SNAPSHOTS_MAX) {
+      this.#snapshots.delete(oldest);
+      this.#limiter.boundGroup(oldest, Number.POSITIVE_INFINITY);
+    }
     this.#snapshots.set(snapshotId, pacer);
     return pacer;
   }

@@ -1,4 +1,5 @@
 import { systemClock, type Clock } from '../util/clock.js';
+import type { Limiter } from '../util/limiter.js';
 import { silentLogger, type Logger } from '../util/logger.js';
 import { attemptText, type CallSubject } from './error-text.js';
 import { copyOfError, EbsError, EbsErrorKind, EbsOperation } from './errors.js';
@@ -40,6 +41,8 @@ export interface RetryContext {
   /** From 0 to 1; spreads the tries of many calls. Default: Math.random. */
   readonly random?: () => number;
   readonly observer?: RetryObserver;
+  /** Where calls of GetSnapshotBlock have their places: those that wait because their snapshot is throttled lend them. */
+  readonly getLimiter?: Limiter;
 }
 
 /**
@@ -69,6 +72,7 @@ class RetryingSnapshotApi implements SnapshotApi {
   readonly #clock: Clock;
   readonly #random: () => number;
   readonly #observer: RetryObserver;
+  readonly #getLimiter: Limiter | undefined;
   readonly #failing: RetryEpisodes;
   readonly #throttling: RetryEpisodes;
   readonly #health = new Map<EbsOperation, OperationHealth>();
@@ -80,6 +84,7 @@ class RetryingSnapshotApi implements SnapshotApi {
     this.#clock = context.clock ?? systemClock;
     this.#random = context.random ?? Math.random;
     this.#observer = context.observer ?? {};
+    this.#getLimiter = context.getLimiter;
     this.#newSnapshots = new NewSnapshots(policy.newSnapshotGraceMs);
     const logger = context.logger ?? silentLogger;
     this.#failing = new RetryEpisodes('calls to the EBS direct APIs fail', logger, this.#clock);
@@ -175,9 +180,13 @@ class RetryingSnapshotApi implements SnapshotApi {
     const episodes = error.throttled ? this.#throttling : this.#failing;
     episodes.waits(error);
     this.#observer.waits?.(error);
+    const isOwnTurn =
+      error.kind === EbsErrorKind.ThrottledSnapshot && subject.operation === EbsOperation.GetSnapshotBlock;
+    const takeBack = isOwnTurn ? this.#getLimiter?.lend(subject.snapshotId ?? '') : undefined;
     try {
       await this.#clock.sleep(delayMs, signal);
     } finally {
+      takeBack?.();
       episodes.waited();
       this.#observer.waited?.(error);
     }

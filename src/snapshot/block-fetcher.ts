@@ -31,7 +31,7 @@ export interface BlockFetcherOptions {
   readonly api: SnapshotApi;
   readonly snapshotId: string;
   readonly tokens: TokenMap;
-  /** Bounds the fetches that run at once. */
+  /** Bounds the fetches that run at once; those of a snapshot are the group of its name. */
   readonly limiter: Limiter;
   readonly clock: Clock;
   /** Aborts all calls. */
@@ -243,7 +243,7 @@ export class BlockFetcher {
     };
     for (;;) {
       try {
-        return await limiter.run(call, flight.lane, flight.queued.signal);
+        return await limiter.runIn(snapshotId, call, flight.lane, flight.queued.signal);
       } catch (error) {
         if (error !== PROMOTED) throw error;
         flight.queued = new AbortController();

@@ -7,35 +7,98 @@ export type Lane = (typeof Lane)[keyof typeof Lane];
 
 const LANE_PRIORITY: Readonly<Record<Lane, number>> = { [Lane.Demand]: 1, [Lane.Prefetch]: 0 };
 
+/** Tasks of one group that run. */
+interface RunningGroup {
+  count: number;
+  /** How many of them have lent their places. */
+  lentCount: number;
+}
+
+/** Instead of what a task gives: it has not begun. */
+const BOUND = Symbol('the group has a bound');
+
 /**
  * Runs tasks with at most `inFlightMax` at once. Waiting demand always starts before waiting prefetch; within
  * a lane the order is first in, first out.
  */
 export class Limiter {
   readonly #queue: PQueue;
+  #inFlightMax: number;
+  #lentCount = 0;
+  /** Groups that have a bound. */
+  readonly #groups = new Map<string, Limiter>();
+  readonly #running = new Map<string, RunningGroup>();
 
   /** @param inFlightMax tasks that run at the same time, at least 1. */
   constructor(inFlightMax: number) {
+    this.#inFlightMax = inFlightMax;
     this.#queue = new PQueue({ concurrency: inFlightMax });
   }
 
-  /** Tasks that run now. */
+  /** Tasks that run now, without those that have lent their places. */
   get inFlightCount(): number {
-    return this.#queue.pending;
+    return Math.max(0, this.#queue.pending - this.#lentCount);
   }
 
   /** Tasks that wait for a place. */
   get waitingCount(): number {
-    return this.#queue.size;
+    let count = this.#queue.size;
+    for (const group of this.#groups.values()) count += group.waitingCount;
+    return count;
   }
 
   /** The bound, which may be changed while tasks run: lowering it lets the surplus finish. */
   get inFlightMax(): number {
-    return this.#queue.concurrency;
+    return this.#inFlightMax;
   }
 
   set inFlightMax(value: number) {
-    this.#queue.concurrency = value;
+    this.#inFlightMax = value;
+    this.#queue.concurrency = value + this.#lentCount;
+  }
+
+  /**
+   * Lets another task run in the place of one of a group that only waits for a time to come. Of no effect for a group
+   * without a bound: its next task, which would wait as well, could come into that place.
+   *
+   * @returns how to take the place back: then one more than the bound may run until one of them ends. To be called once.
+   */
+  lend(group: string): () => void {
+    const running = this.#running.get(group);
+    if (running === undefined || running.lentCount >= running.count || !this.#groups.has(group)) {
+      return () => undefined;
+    }
+    this.#changeLent(running, 1);
+    return () => this.#changeLent(running, -1);
+  }
+
+  /**
+   * Gives the tasks of one group a bound of their own below that of all, so that they leave places to others.
+   *
+   * @param inFlightMax at least 1; Infinity takes the bound away.
+   */
+  boundGroup(group: string, inFlightMax: number): void {
+    const known = this.#groups.get(group);
+    if (known !== undefined && known.inFlightMax !== inFlightMax) known.inFlightMax = inFlightMax;
+    if (inFlightMax === Number.POSITIVE_INFINITY) this.#groups.delete(group);
+    else if (known === undefined) this.#groups.set(group, new Limiter(inFlightMax));
+  }
+
+  /** As {@link run}, for a task of a group. @throws what run throws. */
+  async runIn<T>(
+    group: string,
+    task: () => Promise<T>,
+    lane: Lane = Lane.Demand,
+    signal?: AbortSignal,
+  ): Promise<T> {
+    const known = this.#groups.get(group);
+    const counted = (): Promise<T> => this.#counting(group, task);
+    if (known !== undefined) return known.run(() => this.run(counted, lane, signal), lane, signal);
+    // Whoever gets a place after the group has got a bound waits for one of its own first.
+    const start = (): Promise<T | typeof BOUND> =>
+      this.#groups.has(group) ? Promise.resolve(BOUND) : counted();
+    const answer = await this.run(start, lane, signal);
+    return answer === BOUND ? this.runIn(group, task, lane, signal) : answer;
   }
 
   /**
@@ -68,6 +131,25 @@ export class Limiter {
     } finally {
       leave();
     }
+  }
+
+  async #counting<T>(group: string, task: () => Promise<T>): Promise<T> {
+    const running = this.#running.get(group) ?? { count: 0, lentCount: 0 };
+    this.#running.set(group, running);
+    running.count += 1;
+    try {
+      return await task();
+    } finally {
+      running.count -= 1;
+      if (running.count === 0) this.#running.delete(group);
+    }
+  }
+
+  #changeLent(running: RunningGroup, change: number): void {
+    running.lentCount += change;
+    this.#lentCount += change;
+    // Not at once: the task that begins may lend its place as well, and so on.
+    queueMicrotask(() => (this.#queue.concurrency = this.#inFlightMax + this.#lentCount));
   }
 
   /** Resolves when nothing runs and nothing waits. */

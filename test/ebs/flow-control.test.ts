@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import t from 'tap';
 import { EbsErrorKind, EbsOperation, type EbsError } from '../../src/ebs/errors.js';
 import { withFlowControl } from '../../src/ebs/flow-control.js';
@@ -141,4 +142,47 @@ t.test('waiting for a turn ends when the caller gives up', async (t) => {
   const outcomes = await found.clock.run(settled);
   t.equal(outcomes.filter(({ status }) => status === 'rejected').length, 2);
   t.equal(found.calls.length, 1);
+});
+
+t.test('[ebs: ThrottledSnapshot] what waits for a throttled snapshot holds no place of others', async (t) => {
+  const clock = new ManualClock();
+  const limiter = new Limiter(16);
+  const slow = { tokens: 1, filledMs: 0, inFlight: 0 };
+  const fake = new FakeSnapshot({ listed: [] });
+  const one = Object.assign(Object.create(fake) as SnapshotApi, {
+    getSnapshotBlock: async ({ snapshotId }: { snapshotId: string }) => {
+      const nowMs = clock.nowMs();
+      slow.tokens = Math.min(1, slow.tokens + ((nowMs - slow.filledMs) / 1000) * 5);
+      slow.filledMs = nowMs;
+      const isRefused = snapshotId.startsWith('snap-slow') && slow.tokens < 1;
+      if (snapshotId.startsWith('snap-slow') && !isRefused) slow.tokens -= 1;
+      await clock.sleep(LATENCY_MS);
+      if (isRefused) throw fail(EbsErrorKind.ThrottledSnapshot);
+      return { bytes: EMPTY, declaredLengthBytes: 0, checksum: '', checksumAlgorithm: '' };
+    },
+  });
+  const paced = withFlowControl(one, { gets: { limiter }, puts: { limiter: new Limiter(1) }, clock });
+  const api = withRetry(paced, {}, { clock, random: () => 0.5, getLimiter: limiter });
+  const read = (snapshotId: string, signal?: AbortSignal): Promise<unknown> =>
+    limiter.runIn(snapshotId, () =>
+      api.getSnapshotBlock(
+        { snapshotId, blockIndex: 0, blockToken: 't' },
+        signal === undefined ? {} : { signal },
+      ),
+    );
+  const ending = new AbortController();
+  setMaxListeners(0, ending.signal);
+  // More snapshots than there are places, each with more reads than that.
+  const waiting = Array.from({ length: 20 * 15 }, (_, index) =>
+    read(`snap-slow-${index % 20}`, ending.signal).catch(() => undefined),
+  );
+  await clock.advance(10_000);
+  const startMs = clock.nowMs();
+  await clock.run(Promise.all(Array.from({ length: 160 }, () => read('snap-fast'))));
+  const tookMs = clock.nowMs() - startMs;
+  t.ok(tookMs <= 3 * (160 / 8) * LATENCY_MS, `${tookMs} ms for 160 reads, eight at a time`);
+  t.ok(limiter.waitingCount > 100, `${limiter.waitingCount} still wait in order`);
+  ending.abort(new Error('enough'));
+  await clock.run(Promise.all(waiting));
+  t.equal(limiter.inFlightCount, 0);
 });

@@ -94,3 +94,81 @@ t.test('what is taken out leaves nothing behind', async (t) => {
   first.finish();
   await running;
 });
+
+t.test('who lends a place lets another run meanwhile', async (t) => {
+  const limiter = new Limiter(1);
+  const begun: string[] = [];
+  const first = heldTask('a', begun);
+  const second = heldTask('b', begun);
+  const third = heldTask('c', begun);
+  const slow = limiter.runIn('slow', first.task);
+  const others = [second, third].map(({ task }) => limiter.runIn('fast', task));
+  limiter.lend('slow')();
+  limiter.lend('unknown');
+  await new Promise(setImmediate);
+  t.strictSame(begun, ['a'], 'nobody lends without a bound, so that not all others of the group come in');
+  limiter.boundGroup('slow', 1);
+  const takeBack = limiter.lend('slow');
+  limiter.lend('slow')();
+  await new Promise(setImmediate);
+  t.strictSame(begun, ['a', 'b'], 'nor more than it has');
+  t.equal(limiter.inFlightCount, 1, 'the one that lent does not count');
+  t.equal(limiter.inFlightMax, 1);
+  limiter.inFlightMax = 1;
+  takeBack();
+  second.finish();
+  await others[0];
+  await new Promise(setImmediate);
+  t.strictSame(begun, ['a', 'b'], 'the place has been taken back');
+  first.finish();
+  await slow;
+  third.finish();
+  await Promise.all(others);
+});
+
+t.test('a group with a bound leaves places to others, also for tasks that waited before', async (t) => {
+  const limiter = new Limiter(2);
+  const begun: string[] = [];
+  const held = ['s1', 's2', 's3', 's4', 'f1', 'f2'].map((name) => heldTask(name, begun));
+  const results = held.slice(0, 4).map(({ task }) => limiter.runIn('slow', task));
+  t.strictSame(begun, ['s1', 's2'], 'without a bound');
+  limiter.boundGroup('slow', 1);
+  const others = held.slice(4).map(({ task }) => limiter.runIn('fast', task));
+  held[0]?.finish();
+  await results[0];
+  held[1]?.finish();
+  await results[1];
+  await new Promise(setImmediate);
+  t.strictSame(begun, ['s1', 's2', 'f1', 'f2'], 'before the third of the slow group');
+  t.equal(limiter.waitingCount, 2);
+  held[4]?.finish();
+  await others[0];
+  await new Promise(setImmediate);
+  t.strictSame(begun.slice(4), ['s3']);
+  held[5]?.finish();
+  await others[1];
+  await new Promise(setImmediate);
+  t.equal(begun.length, 5, 'one at a time of the slow group');
+  limiter.boundGroup('slow', Number.POSITIVE_INFINITY);
+  for (const { finish } of held) finish();
+  await Promise.all([...results, ...others]);
+  t.equal(begun.length, 6);
+  t.equal(limiter.waitingCount, 0);
+});
+
+t.test('a task of a group with a bound is taken out by its signal, demand goes first', async (t) => {
+  const limiter = new Limiter(4);
+  const begun: string[] = [];
+  limiter.boundGroup('g', 1);
+  const held = ['a', 'p', 'gone', 'd'].map((name) => heldTask(name, begun));
+  const controller = new AbortController();
+  const lanes = [Lane.Demand, Lane.Prefetch, Lane.Demand, Lane.Demand];
+  const results = held.map(({ task }, index) =>
+    limiter.runIn('g', task, lanes[index], index === 2 ? controller.signal : undefined),
+  );
+  controller.abort(new Error('enough'));
+  await t.rejects(Promise.all(results), { message: 'enough' });
+  for (const { finish } of held) finish();
+  await Promise.all(results.filter((_, index) => index !== 2));
+  t.strictSame(begun, ['a', 'd', 'p']);
+});
