@@ -10,6 +10,12 @@ const FIRST_CHANCE = 0.9;
 const PRIOR_TRIES = 2;
 const PRIOR_WINS = 1;
 
+/** What was paid so far for want of a comparison, and for one that has not come to anything. */
+export interface ComparisonDebt {
+  readonly owedBlocks: number;
+  readonly vainCalls: number;
+}
+
 /**
  * Weighs list calls against the Gets that they may save. Comparisons with a first relative are worth it as soon as they
  * cost no more than what they can save; with a further one it depends on how often that has helped.
@@ -25,15 +31,16 @@ export class ComparisonOdds {
   }
 
   /**
-   * How many list calls may be made for so many blocks that they can save.
+   * How many list calls may be made for so many blocks that they can save, beside those that were made in vain.
    *
    * @param isFurther another relative is known to have another block there.
    * @returns 0: fetching is cheaper.
    */
-  callsFor(owedBlocks: number, isFurther: boolean): number {
+  callsFor({ owedBlocks, vainCalls }: ComparisonDebt, isFurther: boolean): number {
     if (this.#getsPerList === 0) return CALLS_MAX;
     const chance = isFurther ? this.#wins / this.#tries : FIRST_CHANCE;
-    return Math.min(CALLS_MAX, Math.floor((owedBlocks * chance) / this.#getsPerList));
+    const callsMax = Math.floor((owedBlocks * chance) / this.#getsPerList) - vainCalls;
+    return Math.max(0, Math.min(CALLS_MAX, callsMax));
   }
 
   /** A comparison with a further relative is done. @param isSame whether it saved the block. */

@@ -13,6 +13,9 @@ const START_BLOCKS = 8192;
 export class PairChanges {
   readonly #pages: PageIndex<ChangePage>;
   readonly #lister: PageLister<ChangedBlock>;
+  /** Where the listing began that has come to no change so far. */
+  #openStart: number | undefined;
+  #callCount = 0;
 
   /**
    * @param secondSizeGib of the second one's volume.
@@ -29,8 +32,14 @@ export class PairChanges {
     return page === undefined ? undefined : page.runAt(blockIndex).flags !== 0;
   }
 
+  /** Calls of ListChangedBlocks that were begun. */
+  get callCount(): number {
+    return this.#callCount;
+  }
+
   /**
-   * Finds out about a block, by so many list calls at most. When they are not enough, the next ones go on there.
+   * Finds out about a block, by so many list calls at most. When they are not enough, the next ones go on there, also for
+   * another block: an empty page does not say how far it came, so that a listing is worth nothing until there is a change.
    *
    * @returns as {@link PairChanges.isChanged}.
    * @throws {EbsError} as ListChangedBlocks; the signal's reason.
@@ -41,16 +50,25 @@ export class PairChanges {
       callsLeft > 0 && this.isChanged(blockIndex) === undefined;
       callsLeft -= 1
     ) {
-      const { before } = this.#pages.neighbours(blockIndex);
-      const startIndex = Math.max(before?.endIndex ?? 0, blockIndex - (blockIndex % START_BLOCKS));
+      const startIndex = this.#startFor(blockIndex);
+      this.#openStart = startIndex;
+      this.#callCount += 1;
       const range = await this.#lister.listPart(startIndex, LIST_RESULTS_MAX, 1, { signal });
       if (range === undefined) continue;
+      this.#openStart = undefined;
       const page = ChangePage.of(startIndex, range.endIndex, range.blocks);
       this.#pages.insert(page);
       // The page itself, for it may have been dropped from the index again.
       if (page.covers(blockIndex)) return page.runAt(blockIndex).flags !== 0;
     }
     return this.isChanged(blockIndex);
+  }
+
+  #startFor(blockIndex: number): number {
+    const { before } = this.#pages.neighbours(blockIndex);
+    const openStart = this.#openStart;
+    if (openStart !== undefined && openStart <= blockIndex) return openStart;
+    return Math.max(before?.endIndex ?? 0, blockIndex - (blockIndex % START_BLOCKS));
   }
 
   /** Lets go of everything. */

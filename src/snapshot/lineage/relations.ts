@@ -10,6 +10,8 @@ export interface Pair {
   readonly changes: PairChanges;
   /** Blocks that were fetched because asking about them would have cost more. */
   owedBlocks: number;
+  /** List calls that have told nothing of the blocks that they were made for, since the last one that has. */
+  vainCalls: number;
   /** Nothing is asked before. */
   failedUntilMs: number;
   learning: Promise<void> | undefined;
@@ -78,7 +80,13 @@ export class Relations {
     if (known !== undefined) return known;
     const [first, second] = a.position < b.position ? [a, b] : [b, a];
     const changes = this.#options.changesOf(first, second);
-    const pair = { changes, owedBlocks: 0, failedUntilMs: Number.NEGATIVE_INFINITY, learning: undefined };
+    const pair: Pair = {
+      changes,
+      owedBlocks: 0,
+      vainCalls: 0,
+      failedUntilMs: Number.NEGATIVE_INFINITY,
+      learning: undefined,
+    };
     for (const [from, to] of [
       [a, b],
       [b, a],
@@ -101,9 +109,11 @@ export class Relations {
       // [single flight] Another block's answer may have this one in it.
       while (pair.learning !== undefined) await pair.learning;
       if (pair.changes.isChanged(blockIndex) !== undefined) return Answer.Related;
-      pair.learning = this.#ask(pair.changes, blockIndex, callsMax).finally(
-        () => (pair.learning = undefined),
-      );
+      const callsBefore = pair.changes.callCount;
+      pair.learning = this.#ask(pair.changes, blockIndex, callsMax).finally(() => {
+        pair.learning = undefined;
+        pair.vainCalls += pair.changes.callCount - callsBefore;
+      });
       await pair.learning;
       return Answer.Related;
     } catch (error) {

@@ -129,7 +129,7 @@ export class RelativeSearch {
         const pair = target === undefined ? undefined : relations.pairOf(this.#member, target);
         if (target !== undefined && pair !== undefined) {
           pair.owedBlocks += 1;
-          const callsMax = this.#odds.callsFor(pair.owedBlocks, differing.size > 0);
+          const callsMax = this.#odds.callsFor(pair, differing.size > 0);
           if (callsMax > 0) return { target, callsMax };
         }
         for (const equal of equals) this.#dismissed.add(equal);
@@ -182,6 +182,7 @@ export class RelativeSearch {
       return;
     }
     pair.owedBlocks = 0;
+    pair.vainCalls = 0;
     if (isFurther) this.#odds.learnt(!isChanged);
   }
 

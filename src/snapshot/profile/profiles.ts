@@ -20,6 +20,9 @@ export type ProfileMode = (typeof ProfileMode)[keyof typeof ProfileMode];
 /** Profiles of other snapshots that are looked at, the latest first: each may cost a List call. */
 const RELATIVES_MAX = 4;
 
+/** Blocks of which it cannot be told whether they have changed; after so many the others are not asked about. */
+const UNKNOWN_MAX = 16;
+
 /** The part of a relative's profile that is brought although it has changed since: it may not be read any more. */
 const CHANGED_PART_MAX = 0.05;
 
@@ -116,8 +119,11 @@ class ProfileSession implements ReadWatcher {
       if (profile === undefined || first === undefined) continue;
       if ((await lineage.isSame(snapshotId, profile, first[0])) === undefined) continue;
       let changedLeft = Math.floor(profile.blocks.length * CHANGED_PART_MAX);
+      let unknownLeft = UNKNOWN_MAX;
       await this.#bring(profile, async (blockIndex) => {
+        if (unknownLeft === 0) return false;
         const isSame = await lineage.isSame(snapshotId, profile, blockIndex);
+        if (isSame === undefined) unknownLeft -= 1;
         if (isSame === false) changedLeft -= 1;
         return isSame === true || (isSame === false && changedLeft >= 0);
       });

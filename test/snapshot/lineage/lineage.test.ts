@@ -198,6 +198,27 @@ t.test('a comparison that costs more than it can save is not made', async (t) =>
   t.equal(api.compared.length, 1);
 });
 
+t.test(
+  'a comparison of page after page with nothing in it costs no more than the blocks, and goes on',
+  async (t) => {
+    const api = new FakeLineage();
+    const first = api.add({ written: upTo(400) });
+    const second = api.add({ parent: first, written: [390] });
+    // 400 pages until there is a change, of which a List call is a fifth of a Get.
+    api.candidatesMax = 1;
+    const { open, read } = await start(t, api);
+    await read(await open(first), first, upTo(400));
+    const device = await open(second);
+    // Far from each other, the later ones at the end.
+    const blocks = upTo(120).map((at) => (at * 37) % 380);
+    let gets = 0;
+    for (const blockIndex of blocks) gets += await read(device, second, [blockIndex]);
+    const pages = 400;
+    t.ok(api.compared.length <= pages + 20, `${api.compared.length} calls`);
+    t.ok(gets >= 80 && gets <= 100, `${gets} Gets before it is known, for a call costs a fifth of one`);
+  },
+);
+
 t.test('a relative whose fetch fails costs nobody else his answer', async (t) => {
   const api = new FakeLineage();
   const first = api.add({ written: upTo(10) });
