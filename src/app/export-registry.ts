@@ -21,6 +21,12 @@ export interface RegisteredExport {
   readonly usersChanged?: (userCount: number, saidGoodbye: boolean) => void;
 }
 
+/** An export that was opened because somebody asked for it. */
+export interface SuppliedExport {
+  readonly registered: RegisteredExport;
+  readonly userCount: number;
+}
+
 /** Exports that are not there from the start, but opened when somebody asks for them. */
 export interface ExportSupply {
   /** What LIST shows beside the exports that are there. It never fails. */
@@ -31,6 +37,8 @@ export interface ExportSupply {
    * @throws {ExportRefusedError}
    */
   supply<T>(name: string, signal: AbortSignal, use: (entry: RegisteredExport) => T): Promise<T>;
+  /** Those that are open now, with the number of their clients. */
+  readonly opened: readonly SuppliedExport[];
   /** Lets go of everything. Call it when no connection is left. */
   close(): Promise<void>;
 }
@@ -74,9 +82,22 @@ export class ExportRegistry implements ExportTable {
     return [...this.#entries.values()].map(({ registered }) => registered);
   }
 
+  /** The exports that are there, and after them those that were opened because somebody asked for them. */
+  get allExports(): readonly RegisteredExport[] {
+    const supplied = this.#supply?.opened ?? [];
+    const names = new Set(this.#entries.keys());
+    return [
+      ...this.exports,
+      ...supplied.map(({ registered }) => registered).filter(({ name }) => !names.has(name)),
+    ];
+  }
+
   /** Clients that use an export now. */
   userCountOf(name: string): number {
-    return this.#entries.get(name)?.userCount ?? 0;
+    const entry = this.#entries.get(name);
+    if (entry !== undefined) return entry.userCount;
+    const supplied = this.#supply?.opened.find(({ registered }) => registered.name === name);
+    return supplied?.userCount ?? 0;
   }
 
   list(signal: AbortSignal = NEVER): readonly ExportListing[] | Promise<readonly ExportListing[]> {

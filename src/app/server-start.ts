@@ -133,7 +133,7 @@ export async function startServer(
     });
     releases.push(() => server.close());
     page?.observer.observe({
-      exports: () => registry.exports,
+      exports: () => registry.allExports,
       userCountOf: (name) => registry.userCountOf(name),
       connectionCount: () => server.connectionCount,
       cache,

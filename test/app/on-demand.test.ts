@@ -125,7 +125,16 @@ t.test('no more are open than may be: the one unused for longest goes, those in 
   const refusal = await refusalOf(registry.acquire(D));
   t.match(refusal, { kind: ExportRefusalKind.Unavailable, message: /--any-max/ });
   t.equal(exports.openCount, 2);
+  t.strictSame(
+    registry.allExports.map(({ name }) => [name, registry.userCountOf(name)]),
+    [
+      [A, 1],
+      [C, 1],
+    ],
+    'the page shows those that are open',
+  );
   a.release();
+  t.equal(registry.userCountOf(A), 0);
   c.release();
   (await registry.acquire(D)).release();
   await settle();

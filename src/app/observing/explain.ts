@@ -2,6 +2,7 @@ import type { CallFigures, WaitingCalls } from '../../ebs/call-figures.js';
 import { formatUsd } from '../../ebs/cost.js';
 import { FindingLevel, type ExportFigures, type Finding } from '../../http/status-document.js';
 import { formatBytes } from '../../util/units.js';
+import { ForkPhase } from '../../writer/fork-status.js';
 
 /** A request that has waited so long is worth a word, and one that has waited so long is stuck. */
 const WAITING_SECONDS = 1;
@@ -53,6 +54,12 @@ export function findingOf(circumstances: Circumstances): Finding {
     };
   }
   if (fork !== null && fork.commit !== null) return commitFinding(fork.commit, circumstances);
+  // One that goes on has its progress.
+  if (fork !== null && fork.state === ForkPhase.Committing) {
+    const pending = fork.pendingSnapshotId === null ? '' : ` of ${fork.pendingSnapshotId}`;
+    const text = `The commit${pending} broke off, and nothing is lost: it goes on where it was with "snapnbd commit ${figures.name}".`;
+    return { level: FindingLevel.Waiting, text };
+  }
   if (clients === 0) {
     const isFetching = blocks !== null && blocks.fetching > 0;
     const background = isFetching ? `; ${blocks.fetching} blocks are being fetched in the background` : '';
@@ -117,7 +124,8 @@ function troubleOf({ calls, costBoundUsd, nowMs }: Circumstances): string | unde
 
 function waitText({ count, retries, sinceMs, lastError }: WaitingCalls, nowMs: number): string {
   const error = lastError === undefined ? '' : `, ${lastError.kind}: ${shortened(lastError.message)}`;
-  return `${count} calls wait, ${retries} retries in ${seconds((nowMs - sinceMs) / 1000)}${error}`;
+  const waiting = count === 1 ? '1 call waits' : `${count} calls wait`;
+  return `${waiting}, ${retries === 1 ? '1 retry' : `${retries} retries`} in ${seconds((nowMs - sinceMs) / 1000)}${error}`;
 }
 
 function shortened(text: string): string {

@@ -19,7 +19,7 @@ import { OpenedFilesystems } from './opened-filesystems.js';
 
 /** The exports that are walked through. */
 export interface BrowsedExports {
-  readonly exports: readonly RegisteredExport[];
+  readonly allExports: readonly RegisteredExport[];
   acquire(name: string, options: { readonly signal: AbortSignal }): Promise<ExportLease>;
 }
 
@@ -102,7 +102,7 @@ export class ExportBrowser implements FileBrowser {
     const exports = this.#exports;
     if (exports === undefined)
       throw new BrowseError(503, 'The server is starting or stopping: no files now.');
-    const all = exports.exports;
+    const all = exports.allExports;
     this.#opened.keepOnly(new Set(all.map(({ device }) => device)));
     const found = all.find((entry) => entry.name === name);
     if (found === undefined) throw new BrowseError(404, `No export is named ${JSON.stringify(name)}.`);

@@ -4,7 +4,7 @@ import type { Clock, Timer } from '../../util/clock.js';
 import { messageOf } from '../../util/errors.js';
 import { Limiter } from '../../util/limiter.js';
 import type { Logger } from '../../util/logger.js';
-import type { ExportSupply, RegisteredExport } from '../export-registry.js';
+import type { ExportSupply, RegisteredExport, SuppliedExport } from '../export-registry.js';
 import type { SnapshotSource } from '../export-spec.js';
 import { isAllowed, isAllowedById, mayBeAllowed, type AllowRules } from './allow-rules.js';
 import { parseDemand } from './demand.js';
@@ -42,6 +42,8 @@ interface OpenSnapshot {
   /** Clients that have it. */
   userCount: number;
   state: 'opening' | 'open' | 'failed';
+  /** Once it is open. */
+  registered: RegisteredExport | undefined;
   idle: Timer | undefined;
 }
 
@@ -60,6 +62,12 @@ export class OnDemandExports implements ExportSupply {
   /** Snapshots that are open or being opened. */
   get openCount(): number {
     return this.#open.size;
+  }
+
+  get opened(): readonly SuppliedExport[] {
+    return [...this.#open.values()].flatMap(({ registered, userCount }) =>
+      registered === undefined ? [] : [{ registered, userCount }],
+    );
   }
 
   async list(): Promise<readonly ExportListing[]> {
@@ -133,7 +141,8 @@ export class OnDemandExports implements ExportSupply {
           const durationMs = Math.round(clock.nowMs() - startMs);
           logger.info('a snapshot was opened on demand', { snapshotId: name, durationMs });
           entry.state = 'open';
-          return { ...opened, usersChanged: (count) => this.#usersChanged(entry, count) };
+          entry.registered = { ...opened, usersChanged: (count) => this.#usersChanged(entry, count) };
+          return entry.registered;
         },
         (error: unknown) => {
           entry.state = 'failed';
@@ -157,6 +166,7 @@ export class OnDemandExports implements ExportSupply {
       waiterCount: 0,
       userCount: 0,
       state: 'opening',
+      registered: undefined,
       idle: undefined,
     };
     this.#open.set(name, entry);
