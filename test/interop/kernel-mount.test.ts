@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { compiledMain } from '../fixtures/compiled.js';
 import { writeFileTree } from '../fixtures/file-tree.js';
 import { makeExt4Image, makeGptImage, makeXfsImage, paddedBytes } from '../fixtures/images.js';
 import { runOnKernel } from '../fixtures/kernel.js';
@@ -82,13 +83,46 @@ t.test("the kernel's own nbd driver mounts served snapshots, every file equal", 
     t.equal(found('links'), tree.links, `${name}: every symbolic link`);
   }
 
-  // Once more over several connections and with larger sectors, and the disk as a whole.
+  // Once more over several connections and with larger sectors, and the disk as a whole; and by "snapnbd mount" there.
+  const gpt = disks[2]?.image.path ?? '';
+  const mountArgs = [
+    ...['mount', await importImage(t, join(share, 'emulator'), gpt), '/mnt/d'],
+    ...['--emulator', '$SHARE/emulator', '--state-dir', '/run/state'],
+  ];
   const parallel = await runOnKernel({
     uris: [served.unix('ext4')],
-    options: ['--client-options', '-C 4 -b 4096'],
-    script: `blockdev --getss $NBD_DEVICE; head -c ${ext4.sizeBytes} $NBD_DEVICE | sha256sum`,
+    options: ['--share', share, '--client-options', '-C 4 -b 4096'],
+    script: `
+      blockdev --getss $NBD_DEVICE; head -c ${ext4.sizeBytes} $NBD_DEVICE | sha256sum
+      busybox ifconfig lo 127.0.0.1 up
+      snapnbd() { NODE_OPTIONS= '${process.execPath}' '${compiledMain()}' "$@"; }
+      left() { ls /run/state/mounts "$TMPDIR"; ls -d /sys/block/nbd*/pid; }
+      mkdir /mnt/d
+      rm -f "$TMPDIR"/*.log
+      snapnbd ${mountArgs.join(' ')} & killed=$!
+      until [ -e /sys/block/nbd1/pid ]; do :; done
+      kill -KILL $(pgrep -P $killed) $killed
+      snapnbd umount /mnt/d --state-dir /run/state; left
+      snapnbd ${mountArgs.join(' ')}
+      grep -o '^/dev/.* /mnt/d ext4 ro,' /proc/mounts
+      (cd /mnt/d; find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum) >"$SHARE/mounted.sums"
+      kill -KILL $(pgrep -x nbd-client)
+      snapnbd umount /mnt/d --state-dir /run/state; left`,
   });
-  t.equal(parallel.stdout, `4096\n${digestOf(readFileSync(ext4.path))}  -\n`, 'the whole disk', {
-    stderr: parallel.stderr,
-  });
+  const nothingLeft = `/run/state/mounts:\n\n/run/tmp:\n/sys/block/nbd0/pid\n`;
+  t.equal(
+    parallel.stdout,
+    [
+      `4096\n${digestOf(readFileSync(ext4.path))}  -\n`,
+      ...[
+        nothingLeft,
+        '/mnt/d: ext4 of partition 2, read-only\n',
+        '/dev/nbd1p2 /mnt/d ext4 ro,\n',
+        nothingLeft,
+      ],
+    ].join(''),
+    'the whole disk; mounted on the next free device, and unmounted after mount and nbd-client were killed',
+    { stderr: parallel.stderr },
+  );
+  t.equal(readFileSync(join(share, 'mounted.sums'), 'utf8'), tree.sums, 'every file of the mount');
 });
