@@ -112,6 +112,23 @@ t.test('four generations of a volume', needsPrograms('mke2fs', 'debugfs'), async
     t.ok(getsOf(ids[0] ?? '') > 0 && getsOf(ids[0] ?? '') <= 8, 'a few blocks of the oldest');
   });
 
+  await t.test('the same with a service that fails, throttles and gives short and empty pages', async (t) => {
+    const plain = await tell({ path: '/note' });
+    emulator.setFaults({ errorRate: 0.15, emptyPageRate: 0.3, pageSize: 2, listRate: 200, seed: 5 });
+    t.teardown(() =>
+      emulator.setFaults({ errorRate: 0, emptyPageRate: 0, pageSize: null, listRate: null, seed: 1 }),
+    );
+    const told: string[] = [];
+    const onProgress = (snapshotId: string): void =>
+      void (told.at(-1) !== snapshotId && told.push(snapshotId));
+    t.strictSame(await tell({ path: '/note', onProgress }), plain);
+    t.strictSame(
+      told,
+      newestFirst.filter((id) => told.includes(id)),
+      'in their order',
+    );
+  });
+
   await t.test('up to a snapshot, and so many', async (t) => {
     const upTo = await tell({ subject: { kind: 'snapshot', snapshotId: ids[2] ?? '' }, countMax: 1 });
     t.match(upTo, [{ snapshot: { snapshotId: ids[2] }, since: ids[1], changedBytes: 2 * BLOCK_BYTES }]);
@@ -155,7 +172,10 @@ t.test('four generations of a volume', needsPrograms('mke2fs', 'debugfs'), async
 
   await t.test('by the command line', async (t) => {
     const at = ['history', volumeId, '--endpoint-url', emulator.url];
-    const table = await runCli(t, [...at, '--path', 'note']);
+    const [table, lines] = await Promise.all([
+      runCli(t, [...at, '--path', 'note']),
+      runCli(t, [...at, '--json', '--limit', '2', '--path', '/note', '--partition', '7']),
+    ]);
     t.equal(table.status, 0, table.stderr);
     const cells = table.stdout.split('\n').map((line) => line.split(/ {2,}/));
     t.strictSame(cells[0]?.slice(0, 5), ['STARTED', 'SNAPSHOT', 'SIZE', 'CHANGED', 'VERSION']);
@@ -163,7 +183,6 @@ t.test('four generations of a volume', needsPrograms('mke2fs', 'debugfs'), async
       ...['2026-01-03T00:00:00Z', newestFirst[1], '1 GiB', '1 MiB', '2', '3 B'],
     ]);
     t.strictSame(cells[4]?.slice(1, 5), [newestFirst[3], '1 GiB', '-', 'absent']);
-    const lines = await runCli(t, [...at, '--json', '--limit', '2', '--path', '/note', '--partition', '7']);
     t.match(lines, { status: 1, stderr: /2 of 2 snapshots could not be compared or read, see above/ });
     const objects = lines.stdout
       .trim()

@@ -1,13 +1,9 @@
-import type { RangeSet } from '../../device/range-set.js';
-import { BLOCK_BYTES, BLOCKS_PER_GIB } from '../../ebs/constants.js';
 import type { SnapshotDescription } from '../../ec2/ec2-api.js';
-import { changedRanges, type FoundRange } from '../../transfer/found-ranges.js';
-import { scanAll } from '../../transfer/scan.js';
 import { systemClock } from '../../util/clock.js';
-import { messageOf, SnapnbdError } from '../../util/errors.js';
 import type { Logger } from '../../util/logger.js';
 import { connectApi, type ApiConnection } from '../api-connection.js';
 import type { ApiSettings } from '../settings.js';
+import { compareInOrder } from './comparisons.js';
 import { lookForFile, versionKeyOf, type FileLook, type FoundFile } from './file-looking.js';
 import type { HistoryEntry } from './history-entry.js';
 import { snapshotsOf, type HistorySubject, type VolumeSnapshots } from './history-snapshots.js';
@@ -69,79 +65,44 @@ async function* entriesOf(
   { shown, beyond }: VolumeSnapshots,
 ): AsyncGenerator<HistoryEntry> {
   const { path, partition, logger, signal } = task;
-  const all = [...shown, ...beyond];
+  const readable = [...shown, ...beyond].filter(isReadable);
+  const olderOf = new Map(readable.map((snapshot, index) => [snapshot, readable[index + 1]]));
+  const pairs = shown.flatMap((snapshot) => {
+    const older = olderOf.get(snapshot);
+    return older === undefined ? [] : [{ older, snapshot }];
+  });
+  const comparisons = compareInOrder(task, connection.api, pairs);
   const versions = new Map<string, number>();
   /** Of the next newer snapshot, while it holds for the one at hand as well. */
   let known: FileLook | undefined;
-  for (const [index, snapshot] of shown.entries()) {
-    const { snapshotId } = snapshot;
-    if (!isReadable(snapshot)) {
-      yield { snapshot, since: undefined, changedBytes: undefined, problem: undefined, file: undefined };
-      continue;
-    }
-    const wasRead = known === undefined;
-    let look: FileLook | undefined;
-    if (path !== undefined) {
-      look = known ?? (await lookForFile({ snapshotId, path, partition, connection, logger, signal }));
-    }
-    const older = all.slice(index + 1).find(isReadable);
-    const compared = older && (await compare(task, connection, { older, snapshot, watched: look?.blocks }));
-    known = compared?.isSameLook === true ? look : undefined;
-    yield {
-      snapshot,
-      since: older?.snapshotId,
-      changedBytes: compared?.changedBytes,
-      problem: compared?.problem,
-      file: look && { found: look.file, version: versionOf(look.file, versions), wasRead },
-    };
-  }
-}
-
-interface Comparison {
-  readonly changedBytes?: number;
-  readonly problem?: string;
-  /** Whether the watched blocks are known to be the same in both. */
-  readonly isSameLook: boolean;
-}
-
-async function compare(
-  { signal, onProgress }: HistoryTask,
-  { api }: ApiConnection,
-  pair: {
-    readonly older: SnapshotDescription;
-    readonly snapshot: SnapshotDescription;
-    readonly watched: RangeSet | undefined;
-  },
-): Promise<Comparison> {
-  const { older, snapshot, watched } = pair;
-  const ids = { firstSnapshotId: older.snapshotId, secondSnapshotId: snapshot.snapshotId };
-  const source = changedRanges(api, ids, snapshot.volumeSizeGib * BLOCKS_PER_GIB);
-  let changedBlocks = 0;
-  // A partition table may lie at the end of the disk.
-  let isSameLook = watched !== undefined && older.volumeSizeGib === snapshot.volumeSizeGib;
   try {
-    await scanAll(source, signal, ({ runs }, scannedBlocks) => {
-      changedBlocks += blockCountOf(runs);
-      isSameLook &&= watched !== undefined && !touches(watched, runs);
-      onProgress?.(snapshot.snapshotId, scannedBlocks / source.blockCount);
-    });
-    return { changedBytes: changedBlocks * BLOCK_BYTES, isSameLook };
-  } catch (error) {
-    signal.throwIfAborted();
-    if (!(error instanceof SnapnbdError)) throw error;
-    return { problem: messageOf(error), isSameLook: false };
+    for (const snapshot of shown) {
+      const { snapshotId } = snapshot;
+      if (!isReadable(snapshot)) {
+        yield { snapshot, since: undefined, changedBytes: undefined, problem: undefined, file: undefined };
+        continue;
+      }
+      const wasRead = known === undefined;
+      let look: FileLook | undefined;
+      if (path !== undefined) {
+        look = known ?? (await lookForFile({ snapshotId, path, partition, connection, logger, signal }));
+      }
+      const older = olderOf.get(snapshot);
+      const compared = older && ((await comparisons.next()).value ?? undefined);
+      // A partition table may lie at the end of the disk.
+      const isSameSize = older?.volumeSizeGib === snapshot.volumeSizeGib;
+      known = isSameSize && look?.blocks && compared?.isSameIn(look.blocks) === true ? look : undefined;
+      yield {
+        snapshot,
+        since: older?.snapshotId,
+        changedBytes: compared?.changedBytes,
+        problem: compared?.problem,
+        file: look && { found: look.file, version: versionOf(look.file, versions), wasRead },
+      };
+    }
+  } finally {
+    await comparisons.return(undefined);
   }
-}
-
-function blockCountOf(runs: FoundRange['runs']): number {
-  return runs.reduce((sum, { firstBlock, endBlock }) => sum + endBlock - firstBlock, 0);
-}
-
-function touches(watched: RangeSet, runs: FoundRange['runs']): boolean {
-  return runs.some(({ firstBlock, endBlock }) => {
-    const range = watched.firstFrom(firstBlock);
-    return range !== undefined && range.start < endBlock;
-  });
 }
 
 /** [ebs: ListChangedBlocks] Of a snapshot that is not complete, or archived, nothing can be read. */
