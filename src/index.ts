@@ -66,7 +66,18 @@ export {
   type SnapshotDevice,
   type SnapshotDeviceOptions,
 } from './snapshot/snapshot-device.js';
+export { DiskCache, type DiskCacheOptions, type DiskStore } from './snapshot/disk/disk-cache.js';
 export type { ApiPrices, ApiUsage } from './ebs/cost.js';
+
+// What several of them share, what has changed between them, and what was read first the last time.
+export { Lineage, type LineageOptions } from './snapshot/lineage/lineage.js';
+export {
+  compareSnapshot,
+  type ComparedSnapshot,
+  type ComparisonOptions,
+} from './snapshot/changed/compared-snapshot.js';
+export { ProfileMode, Profiles, type ProfilesOptions } from './snapshot/profile/profiles.js';
+export { ProfileStore } from './snapshot/profile/profile-store.js';
 
 // What these say about time, logs and errors.
 export { EbsError, EbsErrorKind, EbsOperation } from './ebs/errors.js';
