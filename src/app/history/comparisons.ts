@@ -2,12 +2,16 @@ import { RangeSet } from '../../device/range-set.js';
 import { BLOCK_BYTES, BLOCKS_PER_GIB } from '../../ebs/constants.js';
 import type { SnapshotApi } from '../../ebs/snapshot-api.js';
 import type { SnapshotDescription } from '../../ec2/ec2-api.js';
-import { changedRanges } from '../../transfer/found-ranges.js';
+import { changedRanges, type RangeSource } from '../../transfer/found-ranges.js';
 import { scanAll } from '../../transfer/scan.js';
 import { messageOf, SnapnbdError } from '../../util/errors.js';
+import { Lane, Limiter } from '../../util/limiter.js';
 
-/** Each has up to six list calls under way; with 50/s for all of them, and the retrying API to keep to that. */
-const PAIRS_AT_ONCE = 4;
+/** List calls under way for all pairs: as many as keep the 50 a second busy that an account has, at some 100 ms each. */
+const LISTS_AT_ONCE = 6;
+
+/** Of small volumes a pair is one call or two. */
+const PAIRS_AT_ONCE = 6;
 
 /** Ranges of changed blocks that are remembered of a pair; of one with more, every block counts as changed. */
 const RANGES_MAX = 8192;
@@ -50,8 +54,9 @@ export async function* compareInOrder(
   const stop = AbortSignal.any([signal, leaving.signal]);
   const underWay: Promise<Comparison>[] = [];
   let turn = 0;
+  const lists = new Limiter(LISTS_AT_ONCE);
   const begin = (pair: ComparedPair, position: number): Promise<Comparison> =>
-    compare(api, pair, stop, (fraction) => {
+    compare(pagedBy(lists, sourceOf(api, pair)), stop, (fraction) => {
       if (position === turn) onProgress?.(pair.snapshot.snapshotId, fraction);
     });
   let begun = 0;
@@ -73,14 +78,24 @@ export async function* compareInOrder(
   }
 }
 
+function sourceOf(api: SnapshotApi, { older, snapshot }: ComparedPair): RangeSource {
+  const ids = { firstSnapshotId: older.snapshotId, secondSnapshotId: snapshot.snapshotId };
+  return changedRanges(api, ids, snapshot.volumeSizeGib * BLOCKS_PER_GIB);
+}
+
+/** The same, each of its listings in a place of a limiter. */
+function pagedBy(lists: Limiter, source: RangeSource): RangeSource {
+  return {
+    ...source,
+    list: (firstBlock, signal) => lists.run(() => source.list(firstBlock, signal), Lane.Demand, signal),
+  };
+}
+
 async function compare(
-  api: SnapshotApi,
-  { older, snapshot }: ComparedPair,
+  source: RangeSource,
   signal: AbortSignal,
   onProgress: (comparedFraction: number) => void,
 ): Promise<Comparison> {
-  const ids = { firstSnapshotId: older.snapshotId, secondSnapshotId: snapshot.snapshotId };
-  const source = changedRanges(api, ids, snapshot.volumeSizeGib * BLOCKS_PER_GIB);
   let changedBlocks = 0;
   const changed = new RangeSet();
   try {
