@@ -24,6 +24,7 @@ t.test('permissions are told apart without anything that could be changed', asyn
   for (const check of ['endpoint', 'clock', 'region', 'credentials', 'ebs:GetSnapshotBlock', 'cache folder'])
     t.equal(all.get(check), 'ok', check);
   t.equal(all.get('ec2:DescribeSnapshots'), 'ok');
+  t.equal(all.get('encryption by default'), 'ok');
   t.equal(all.get('qemu-img'), 'warn', 'not on this PATH');
   const { operations } = emulator.stats();
   t.strictSame([operations.StartSnapshot.requests, operations.PutSnapshotBlock.requests], [0, 0]);
@@ -34,6 +35,12 @@ t.test('permissions are told apart without anything that could be changed', asyn
   t.equal(some.get('ebs:GetSnapshotBlock'), 'fail');
   t.equal(some.get('ebs:CompleteSnapshot'), 'warn');
   t.equal(some.get('ec2:DescribeSnapshots'), 'warn');
+  t.equal(some.get('encryption by default'), 'skip');
+
+  emulator.setFaults({ deny: 'ec2:GetEbs*' });
+  const blind = await look();
+  t.equal(blind.get('ec2:DescribeSnapshots'), 'ok');
+  t.equal(blind.get('encryption by default'), 'warn');
 });
 
 t.test('the clock, and endpoints that cannot be had', async (t) => {

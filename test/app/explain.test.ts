@@ -43,7 +43,8 @@ async function watch(t: Test, { diskPause }: { readonly diskPause?: string } = {
     userCountOf: () => 1,
     connectionCount: () => 1,
     cache,
-    disk: diskPause === undefined ? undefined : ({ pauseReason: diskPause, counts: {} } as DiskCache),
+    disk:
+      diskPause === undefined ? undefined : ({ pauseReason: diskPause, counts: {} } as unknown as DiskCache),
     connection: { figures: calls, meter, limiter } as unknown as ApiConnection,
   });
   await clock.advance(60_000);

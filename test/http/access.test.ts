@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
-import { request } from 'node:http';
+import { Agent, request } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { httpSettingsOf } from '../../src/app/observing/http-settings.js';
 import { ServerObserver } from '../../src/app/observing/server-observer.js';
@@ -22,9 +23,14 @@ interface Answer {
   readonly text: string;
 }
 
-function ask(url: string, headers: Record<string, string> = {}, method = 'GET'): Promise<Answer> {
+function ask(
+  url: string,
+  headers: Record<string, string> = {},
+  method = 'GET',
+  agent: Agent | false = false,
+): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    request(url, { method, headers, agent: false }, (response) => {
+    request(url, { method, headers, agent }, (response) => {
       let text = '';
       response.setEncoding('utf8').on('data', (part: string) => (text += part));
       response.on('end', () =>
@@ -78,7 +84,21 @@ t.test('with a token it is asked for, and a browser signs in once', async (t) =>
 t.test('nothing stays of clients that came and went', async (t) => {
   const opened = await service(t);
   const { hostname, port } = new URL(opened.url);
-  for (let round = 0; round < 100; round += 1) await ask(`${opened.url}api/status`);
+  const timers = (): number => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;
+  const openPage = async (): Promise<void> => {
+    // As a browser asks: over connections that it keeps until it is closed.
+    const agent = new Agent({ keepAlive: true });
+    for (const path of ['', 'page.js', 'api/status?map=disk'])
+      await ask(`${opened.url}${path}`, {}, 'GET', agent);
+    agent.destroy();
+  };
+  await ask(`${opened.url}metrics`);
+  await openPage();
+  const before = timers();
+  for (let round = 0; round < 100; round += 1) await openPage();
+  // The ends of connections arrive in their own time.
+  while (opened.connectionCount() > 0) await setImmediate();
+  t.ok(timers() <= before, 'no timer is left behind');
   const broken = connect(Number(port), hostname);
   await new Promise((resolve) =>
     broken

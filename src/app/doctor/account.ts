@@ -1,6 +1,7 @@
 import { EbsError, EbsErrorKind } from '../../ebs/errors.js';
 import type { SnapshotApi } from '../../ebs/snapshot-api.js';
 import { configuredEndpoint } from '../../ebs/network-settings.js';
+import type { Ec2Api } from '../../ec2/ec2-api.js';
 import { systemClock } from '../../util/clock.js';
 import { messageOf } from '../../util/errors.js';
 import { silentLogger } from '../../util/logger.js';
@@ -42,7 +43,7 @@ export async function examineAccount(api: ApiSettings): Promise<AccountExaminati
       ok('region', place),
       ok('credentials', 'found'),
       ...(await examinePermissions(connection.api)),
-      ec2.finding,
+      ...ec2.findings,
     ];
     return { findings, endpointUrl: await endpointOf(api, region) };
   } finally {
@@ -125,7 +126,9 @@ const ANSWERS: ReadonlySet<EbsErrorKind> = new Set([
 ]);
 
 /** Only some commands need it. */
-async function examineEc2(connection: ApiConnection): Promise<{ finding: Finding; region?: string }> {
+async function examineEc2(
+  connection: ApiConnection,
+): Promise<{ findings: readonly Finding[]; region?: string }> {
   const check = 'ec2:DescribeSnapshots';
   const use = 'the list of serve --any, history';
   let region: string | undefined;
@@ -134,13 +137,29 @@ async function examineEc2(connection: ApiConnection): Promise<{ finding: Finding
     ({ region } = api);
     try {
       await api.describeSnapshots({ owners: ['self'], resultsMax: 5 });
-      return { finding: ok(check, `allowed (${use})`), region };
+      return { findings: [ok(check, `allowed (${use})`), await examineEncryption(api)], region };
     } finally {
       api.close();
     }
   } catch (error) {
     const finding = warn(check, `cannot be called (${use})`, messageOf(error));
-    return region === undefined ? { finding } : { finding, region };
+    const findings = [finding, skip(ENCRYPTION, 'EC2 has to answer first')];
+    return region === undefined ? { findings } : { findings, region };
+  }
+}
+
+const ENCRYPTION = 'encryption by default';
+
+/** Which key new snapshots get, and who has to be allowed to use it. */
+async function examineEncryption(api: Ec2Api): Promise<Finding> {
+  try {
+    const { isEnabled } = await api.getEncryptionByDefault();
+    const keyId = await api.getDefaultKmsKeyId();
+    if (!isEnabled) return ok(ENCRYPTION, `off; --encrypted without --kms-key takes ${keyId}`);
+    return ok(ENCRYPTION, `on: new snapshots are encrypted with ${keyId}`);
+  } catch (error) {
+    const remedy = `allow ec2:GetEbsEncryptionByDefault and ec2:GetEbsDefaultKmsKeyId, or name the key with --kms-key: ${messageOf(error)}`;
+    return warn(ENCRYPTION, 'cannot be asked for', remedy);
   }
 }
 
