@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { EnvironmentError, UsageError } from '../util/errors.js';
 import { formatBytes } from '../util/units.js';
 import { addApiOptions, apiSettingsOf, type ApiOptions } from './api-options.js';
+import { mainPath } from './main-path.js';
 import { StatusLine } from './status-line.js';
 
 interface CpOptions extends ApiOptions {
@@ -14,7 +15,7 @@ interface CpOptions extends ApiOptions {
 /** `snapnbd cp`: copies files out of a snapshot, without mounting it. */
 export function cpCommand(): Command {
   const command = new Command('cp')
-    .description('copy files out of a snapshot without mounting it (ext2, ext3, ext4)')
+    .description('copy files out of a snapshot (without root: ext2, ext3, ext4)')
     .argument('<SNAP:PATH...>', 'files of one snapshot, and last where to: a directory, or a new name')
     .option('-r, --recursive', 'directories, with all that is in them')
     .option('-f, --force', 'replace files that are there (default: they stay, and are counted as failures)')
@@ -30,7 +31,7 @@ Example:
   snapnbd cp -r snap-0123456789abcdef0:/etc snap-0123456789abcdef0:/home/ann /tmp/restored`;
 
 async function run(texts: readonly string[], options: CpOptions): Promise<void> {
-  const { parseSnapshotPath, openSnapshotVolume, copyFiles, createLogWriter } =
+  const { parseSnapshotPath, openSnapshotVolume, copyFiles, createLogWriter, watchStopSignals } =
     await import('../app/files/browsing.js');
   const destination = texts.at(-1) ?? '';
   const places = texts.slice(0, -1).map((text) => parseSnapshotPath(text));
@@ -45,12 +46,18 @@ async function run(texts: readonly string[], options: CpOptions): Promise<void> 
   }
   const status = new StatusLine(process.stderr);
   const logger = createLogWriter({ level: 'warn', write: (line) => status.interrupt(line) });
+  const stop = watchStopSignals(process, logger);
+  const stopped = (error: unknown): never => {
+    throw stop.signal.aborted ? new EnvironmentError('Stopped.', { cause: error }) : error;
+  };
   const volume = await openSnapshotVolume({
     snapshotId: first.snapshotId,
     partition: options.partition,
     api: apiSettingsOf(options),
     logger,
-  });
+    mainPath: mainPath(),
+    signal: stop.signal,
+  }).catch(stopped);
   try {
     const result = await copyFiles({
       filesystem: volume.filesystem,
@@ -58,6 +65,7 @@ async function run(texts: readonly string[], options: CpOptions): Promise<void> 
       destination,
       isRecursive: options.recursive === true,
       isForced: options.force === true,
+      signal: stop.signal,
       onProblem: (line) => status.interrupt(`snapnbd: ${line}\n`),
       onProgress: ({ fileCount, bytes, current }) =>
         status.show(`${fileCount} files, ${formatBytes(bytes)}  ${current}`),
@@ -69,8 +77,11 @@ async function run(texts: readonly string[], options: CpOptions): Promise<void> 
         `Cannot copy everything: ${result.failureCount} could not be copied, see above (${result.fileCount} were).`,
       );
     }
+  } catch (error) {
+    stopped(error);
   } finally {
     status.clear();
     await volume.close();
+    stop.dispose();
   }
 }

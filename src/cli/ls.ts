@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { EnvironmentError } from '../util/errors.js';
 import { addApiOptions, apiSettingsOf, type ApiOptions } from './api-options.js';
+import { mainPath } from './main-path.js';
 
 interface LsOptions extends ApiOptions {
   readonly long?: boolean;
@@ -12,7 +13,7 @@ interface LsOptions extends ApiOptions {
 /** `snapnbd ls`: the files of a snapshot, without mounting it. */
 export function lsCommand(): Command {
   const command = new Command('ls')
-    .description('list files of a snapshot without mounting it (ext2, ext3, ext4)')
+    .description('list files of a snapshot (without root: ext2, ext3, ext4)')
     .argument('<SNAP[:PATH]>', 'a snapshot, and a path in it (default: its root)')
     .option('-l, --long', 'kind, mode, links, owner, group, size and time of change (UTC) as well')
     .option('-a, --all', 'names that begin with a dot are listed in any case')
@@ -23,22 +24,37 @@ export function lsCommand(): Command {
 }
 
 async function run(place: string, options: LsOptions): Promise<void> {
-  const { parseSnapshotPath, openSnapshotVolume, listFiles, longLine, jsonLine, shownName, createLogWriter } =
-    await import('../app/files/browsing.js');
+  const {
+    parseSnapshotPath,
+    openSnapshotVolume,
+    listFiles,
+    longLine,
+    jsonLine,
+    shownName,
+    createLogWriter,
+    watchStopSignals,
+  } = await import('../app/files/browsing.js');
   const { snapshotId, path } = parseSnapshotPath(place);
   const logger = createLogWriter({ level: 'warn', write: (line) => process.stderr.write(line) });
+  const stop = watchStopSignals(process, logger);
+  const stopped = (error: unknown): never => {
+    throw stop.signal.aborted ? new EnvironmentError('Stopped.', { cause: error }) : error;
+  };
   const volume = await openSnapshotVolume({
     snapshotId,
     partition: options.partition,
     api: apiSettingsOf(options),
     logger,
-  });
+    mainPath: mainPath(),
+    signal: stop.signal,
+  }).catch(stopped);
   try {
     let problemCount = 0;
     const listed = listFiles({
       filesystem: volume.filesystem,
       path,
       isRecursive: options.recursive === true,
+      signal: stop.signal,
       onProblem: (line) => {
         problemCount += 1;
         process.stderr.write(`snapnbd: ${line}\n`);
@@ -60,8 +76,11 @@ async function run(place: string, options: LsOptions): Promise<void> {
         `Cannot list everything: ${problemCount} places could not be read, see above.`,
       );
     }
+  } catch (error) {
+    stopped(error);
   } finally {
     await volume.close();
+    stop.dispose();
   }
 }
 

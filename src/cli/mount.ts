@@ -1,7 +1,7 @@
-import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { EnvironmentError } from '../util/errors.js';
 import { addApiOptions, apiSettingsOf, type ApiOptions } from './api-options.js';
+import { mainPath } from './main-path.js';
 
 interface MountOptions extends ApiOptions {
   readonly partition?: string;
@@ -43,7 +43,7 @@ async function mount(snapshotId: string, directory: string, options: MountOption
     isWritable: options.rw === true,
     api: apiSettingsOf(options),
     stateDir: options.stateDir,
-    mainPath: fileURLToPath(new URL(`./main${import.meta.url.slice(-3)}`, import.meta.url)),
+    mainPath: mainPath(),
     logger,
     onNote: (line) => process.stderr.write(`snapnbd: ${line}\n`),
     signal: stopping.signal,

@@ -55,7 +55,7 @@ export interface DirectoryEntry {
 
 /**
  * Which file is meant: a path from the root (text, or bytes where names are not UTF-8; the first slash may be left
- * out), or what `stat` or a directory gave, which spares the walk along the path.
+ * out), or what `stat` or a directory of the same filesystem gave, which spares the walk along the path.
  */
 export type FileRef = string | Uint8Array | Pick<FileStat, 'inodeNumber'>;
 

@@ -1,29 +1,16 @@
 // Files out of filesystems that real programs made, by the command line: no mount, no root.
-import { createHash } from 'node:crypto';
-import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { existsSync, lstatSync, readlinkSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import t from 'tap';
 import { runCli } from '../fixtures/cli.js';
 import { writeFileTree } from '../fixtures/file-tree.js';
 import { makeExt4Image, makeGptImage } from '../fixtures/images.js';
 import { needsPrograms, PROGRAMS_TIMEOUT_MS } from '../fixtures/programs.js';
 import { importImage } from '../fixtures/serving.js';
+import { sumsOf } from '../fixtures/sums.js';
 import { workFolder } from '../fixtures/work-folder.js';
 
 t.setTimeout(PROGRAMS_TIMEOUT_MS);
-
-function sumsOf(folder: string): string {
-  return readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name))
-    .map((path) => ({
-      name: relative(folder, path),
-      digest: createHash('sha256').update(readFileSync(path)),
-    }))
-    .sort((a, b) => Buffer.compare(Buffer.from(a.name), Buffer.from(b.name)))
-    .map(({ name, digest }) => `${digest.digest('hex')}  ./${name}\n`)
-    .join('');
-}
 
 t.test('ls and cp read an ext4 partition, every file equal', needsPrograms('mke2fs', 'sfdisk'), async (t) => {
   const folder = workFolder(t);

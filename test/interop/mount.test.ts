@@ -1,13 +1,27 @@
 // Mounting on this machine, as root: by the kernel's nbd driver where there is one, else by nbdfuse and a loop device.
-import { accessSync, constants, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import {
+  accessSync,
+  chmodSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { runCli, startCli } from '../fixtures/cli.js';
+import { compiledMain } from '../fixtures/compiled.js';
+import { CREDENTIALS, startEmulator } from '../fixtures/emulator.js';
 import { writeFileTree } from '../fixtures/file-tree.js';
-import { makeExt4Image, makeGptImage } from '../fixtures/images.js';
+import { makeExt4Image, makeGptImage, makeXfsImage } from '../fixtures/images.js';
 import { needsPrograms, PROGRAMS_TIMEOUT_MS, type Needs } from '../fixtures/programs.js';
 import { runProgram } from '../fixtures/run-program.js';
 import { importImage } from '../fixtures/serving.js';
+import { sumsOf } from '../fixtures/sums.js';
 import { workFolder } from '../fixtures/work-folder.js';
 
 t.setTimeout(PROGRAMS_TIMEOUT_MS);
@@ -97,3 +111,63 @@ t.test('mount and umount leave nothing, also after a crash', needs, async (t) =>
   t.equal((await umount()).status, 0, 'after mount was killed');
   await checkNothingLeft(t, 'a killed mount');
 });
+
+t.test(
+  'ls and cp mount what they cannot read themselves; what cannot be done is said in one line, as root and not',
+  { ...needsPrograms('mkfs.xfs', 'mke2fs', 'nbdfuse', 'setpriv'), ...needsMounting() },
+  async (t) => {
+    const folder = workFolder(t);
+    chmodSync(folder, 0o755);
+    const tree = writeFileTree(join(folder, 'tree'), 'mount');
+    const dir = join(folder, 'emulator');
+    const xfs = await importImage(t, dir, (await makeXfsImage(join(folder, 'xfs'), tree.folder)).path);
+    const ext4 = await importImage(t, dir, (await makeExt4Image(join(folder, 'ext4'), tree.folder)).path);
+    writeFileSync(join(folder, 'blank'), '');
+    truncateSync(join(folder, 'blank'), 1024 ** 2);
+    const blank = await importImage(t, dir, join(folder, 'blank'));
+    const absent = 'snap-00000000000000000';
+    const { url } = await startEmulator(t, dir);
+    const [stateHome, directory] = [join(folder, 'state'), join(folder, 'mounted')];
+    mkdirSync(directory);
+    const env = {
+      ...CREDENTIALS,
+      ...{ AWS_ENDPOINT_URL_EBS: url, XDG_STATE_HOME: stateHome, TMPDIR: folder },
+    };
+
+    const out = join(folder, 'out');
+    const copied = await runCli(t, ['cp', '-r', `${xfs}:/`, out], env);
+    t.match(copied, { status: 0, stderr: '' }, 'all of an XFS filesystem was copied');
+    t.equal(sumsOf(out), tree.sums, 'every file');
+    t.equal(readlinkSync(join(out, 'link-to-nowhere')), '/no/such/file');
+    t.notMatch(readFileSync('/proc/mounts', 'utf8'), folder, 'nothing is left mounted');
+    t.strictSame(readdirSync(join(stateHome, 'snapnbd/mounts')), [], 'no record is left');
+
+    const asNobody = ['--reuid', '65534', '--regid', '65534', '--clear-groups'];
+    const nobodyEnv = { ...env, HOME: '/nonexistent', XDG_STATE_HOME: join(folder, 'nobody') };
+    const asked: readonly (readonly [readonly string[], 'root' | 'nobody', number, RegExp])[] = [
+      [['ls', `${xfs}:/etc`], 'root', 0, /^$/],
+      [['cp', `${blank}:/x`, out], 'nobody', 1, /The disk holds no filesystem that is known here/],
+      [['mount', blank, directory], 'root', 1, /The disk holds no filesystem that is known here/],
+      [['ls', absent], 'root', 1, /snap-00000000000000000/],
+      [['mount', absent, directory], 'root', 1, /snap-00000000000000000/],
+      [['umount', directory], 'root', 1, /has mounted nothing there/],
+      [['mount', ext4, join(folder, 'no-such')], 'root', 1, /Cannot use the directory/],
+      [['ls', `${ext4}:/etc`], 'nobody', 0, /^$/],
+      [['ls', xfs], 'nobody', 1, /Cannot read xfs without mounting it .* sudo/],
+      [['mount', ext4, directory], 'nobody', 1, /Cannot mount without root: run it with sudo/],
+      [['umount', directory], 'nobody', 1, /Cannot umount without root/],
+    ];
+    const runAs = (args: readonly string[], user: 'root' | 'nobody') =>
+      user === 'root'
+        ? runCli(t, args, env)
+        : runProgram('setpriv', [...asNobody, '--', process.execPath, compiledMain(), ...args], {
+            env: { NODE_OPTIONS: '', ...nobodyEnv },
+          });
+    for (const [args, user, status, line] of asked) {
+      const outcome = await runAs(args, user);
+      t.match(outcome, { status, stderr: line }, `${args.join(' ')} as ${user}`);
+      t.ok(outcome.stderr.split('\n').length <= 2, 'in one line at most', { stderr: outcome.stderr });
+    }
+    t.notMatch(readFileSync('/proc/mounts', 'utf8'), folder, 'nothing is left mounted');
+  },
+);

@@ -5,3 +5,4 @@ export { listFiles } from './listing.js';
 export { jsonLine, longLine } from './long-listing.js';
 export { shownName } from './shown-name.js';
 export { openSnapshotVolume, parseSnapshotPath } from './snapshot-volume.js';
+export { watchStopSignals } from '../stop-signals.js';

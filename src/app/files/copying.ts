@@ -206,11 +206,12 @@ class Copier {
     const options = signal === undefined ? {} : { signal };
     const running = new Set<Promise<boolean>>();
     try {
-      for await (const { nameBytes, inodeNumber, kind } of filesystem.readDirectory(stat, options)) {
+      for await (const entry of filesystem.readDirectory(stat, options)) {
+        const { nameBytes, kind } = entry;
         const childPath = Buffer.concat([path, Buffer.from(path.at(-1) === 0x2f ? '' : '/'), nameBytes]);
         const childTarget = Buffer.concat([target, Buffer.from('/'), nameBytes]);
         const work = this.attempt(shownName(childPath), async () => {
-          await this.copy(await filesystem.stat({ inodeNumber }, options), childTarget, childPath);
+          await this.copy(await filesystem.stat(entry, options), childTarget, childPath);
         });
         running.add(work);
         const forget = (): unknown => running.delete(work);

@@ -51,11 +51,12 @@ async function* listDirectory(
 ): AsyncGenerator<ListedFile> {
   const { filesystem, isRecursive, onProblem, signal } = task;
   const options = signal === undefined ? {} : { signal };
-  for await (const { nameBytes, inodeNumber } of filesystem.readDirectory(directory, options)) {
+  for await (const entry of filesystem.readDirectory(directory, options)) {
+    const { nameBytes, inodeNumber } = entry;
     const path = prefix.length === 0 ? nameBytes : Buffer.concat([prefix, Buffer.from('/'), nameBytes]);
     let listed: ListedFile;
     try {
-      const stat = await filesystem.stat({ inodeNumber }, options);
+      const stat = await filesystem.stat(entry, options);
       listed = { path, stat, target: await targetOf(filesystem, stat) };
     } catch (error) {
       signal?.throwIfAborted();

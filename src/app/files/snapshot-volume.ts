@@ -8,6 +8,9 @@ import { openSnapshotDevice } from '../../snapshot/snapshot-device.js';
 import { systemClock } from '../../util/clock.js';
 import { EnvironmentError, UsageError } from '../../util/errors.js';
 import type { Logger } from '../../util/logger.js';
+import { MountRecords } from '../../mount/mount-record.js';
+import { defaultStateDir } from '../../writer/fork-folders.js';
+import { undoAbandoned } from '../mounting/abandoned.js';
 import { connectApi } from '../api-connection.js';
 import { checkSnapshotId } from '../export-spec.js';
 import { DEFAULT_CACHE_MEMORY_BYTES, type ApiSettings } from '../settings.js';
@@ -27,6 +30,8 @@ export interface VolumeTask {
   readonly api: ApiSettings;
   readonly logger: Logger;
   readonly signal?: AbortSignal | undefined;
+  /** The program's own main file, which a server is started from where the filesystem has to be mounted. */
+  readonly mainPath: string;
 }
 
 /** A filesystem in a snapshot, opened. */
@@ -51,13 +56,16 @@ export function parseSnapshotPath(text: string): SnapshotPath {
 }
 
 /**
- * Opens a filesystem of a snapshot through its device, with the cache and the read-ahead of that.
+ * Opens a filesystem of a snapshot: through its device in this process, with the cache and the read-ahead of that, or
+ * else, as root, by mounting it read-only in a folder of its own until it is closed. What processes that were killed have
+ * left of that is undone first.
  *
  * @throws {EnvironmentError} for a volume that is not found, or that has to be mounted.
  * @throws {FileError} for one that is damaged, and {EbsError} for a snapshot that cannot be read.
  */
 export async function openSnapshotVolume(task: VolumeTask): Promise<SnapshotVolume> {
   const { snapshotId, partition, api, logger, signal } = task;
+  if (isRoot()) await undoAbandoned(new MountRecords(defaultStateDir(process.env)));
   const connection = await connectApi(api, { logger, clock: systemClock });
   const releases: (() => void | Promise<void>)[] = [() => connection.close()];
   const close = async (): Promise<void> => {
@@ -73,7 +81,13 @@ export async function openSnapshotVolume(task: VolumeTask): Promise<SnapshotVolu
       ...(signal === undefined ? {} : { signal }),
     });
     releases.push(() => device.close());
-    return { ...(await openVolumeOn(device, { snapshotId, partition, signal })), close };
+    const volume = chooseVolume(await readDiskLayout(device, signal), partition);
+    if (isReadable(volume)) return { volume, filesystem: await opened(device, volume, signal), close };
+    refuseWithoutRoot(volume, snapshotId);
+    // The server of the mount opens the snapshot itself.
+    await close();
+    const { mountForReading } = await import('../mounting/reading-mount.js');
+    return await mountForReading(task);
   } catch (error) {
     await close();
     throw error;
@@ -90,16 +104,36 @@ export async function openVolumeOn(
   { snapshotId, partition, signal }: Pick<VolumeTask, 'snapshotId' | 'partition' | 'signal'>,
 ): Promise<Pick<SnapshotVolume, 'volume' | 'filesystem'>> {
   const volume = chooseVolume(await readDiskLayout(device, signal), partition);
-  refuseUnreadable(volume, snapshotId);
-  const filesystem = await openFilesystem(device, volume.range, signal === undefined ? {} : { signal });
-  return { volume, filesystem };
+  if (!isReadable(volume)) throw notWithoutMounting(volume, `"snapnbd mount ${snapshotId} DIR" mounts it`);
+  return { volume, filesystem: await opened(device, volume, signal) };
 }
 
-function refuseUnreadable({ number, contents }: Volume, snapshotId: string): void {
-  const type = contents?.type ?? '';
-  if (READABLE_TYPES.includes(type)) return;
-  const option = number === undefined ? '' : ` --partition ${number}`;
-  throw new EnvironmentError(
-    `Cannot read ${type} without mounting it: run "snapnbd mount ${snapshotId} DIR${option}" as root, and copy from DIR. Only ext2, ext3 and ext4 are read without.`,
+function opened(
+  device: BlockDevice,
+  { range }: Volume,
+  signal: AbortSignal | undefined,
+): Promise<Filesystem> {
+  return openFilesystem(device, range, signal === undefined ? {} : { signal });
+}
+
+function isReadable({ contents }: Volume): boolean {
+  return READABLE_TYPES.includes(contents?.type ?? '');
+}
+
+function refuseWithoutRoot(volume: Volume, snapshotId: string): void {
+  if (isRoot()) return;
+  throw notWithoutMounting(
+    volume,
+    `run this as root, with sudo; or "snapnbd serve ${snapshotId}" and "guestfish --ro -a URI -i" (Debian: libguestfs-tools)`,
+  );
+}
+
+function isRoot(): boolean {
+  return process.getuid?.() === 0;
+}
+
+function notWithoutMounting({ contents }: Volume, advice: string): EnvironmentError {
+  return new EnvironmentError(
+    `Cannot read ${contents?.type ?? ''} without mounting it (that works for ext2, ext3 and ext4): ${advice}.`,
   );
 }

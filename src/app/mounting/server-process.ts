@@ -83,7 +83,7 @@ function linesOf(folder: string): readonly string[] {
 function argumentsOf(api: ApiSettings): readonly string[] {
   const options: readonly (readonly [string, string | number | undefined])[] = [
     ['--region', api.region],
-    ['--profile', api.profile],
+    ['--aws-profile', api.profile],
     ['--endpoint-url', api.endpointUrl],
     ['--emulator', api.emulatorDir],
     ['--retry-timeout', api.retryTotalMs === undefined ? undefined : `${api.retryTotalMs}ms`],

@@ -27,7 +27,7 @@ import { mappedRuns, readContent, type ContentContext } from './file-content.js'
 import { inodeTableOf } from './group-descriptors.js';
 import { decodeInode, type ExtInode } from './inode.js';
 import { readJournal } from './journal.js';
-import { walkPath } from './path-walk.js';
+import { walkPath } from '../path-walk.js';
 import {
   decodeSuperblock,
   extTypeOf,

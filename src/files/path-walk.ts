@@ -1,6 +1,5 @@
-import { FileError, FileErrorCode } from '../file-error.js';
-import { FileKind } from '../filesystem.js';
-import type { ExtInode } from './inode.js';
+import { FileError, FileErrorCode } from './file-error.js';
+import { FileKind, type FileStat } from './filesystem.js';
 
 /** As Linux: more links than these on the way to a file are taken for a circle. */
 const LINKS_MAX = 40;
@@ -8,12 +7,17 @@ const LINKS_MAX = 40;
 const PATH_BYTES_MAX = 65_536;
 const SLASH = 0x2f;
 
+/** A file that a walk comes by. */
+export interface WalkedFile {
+  readonly stat: FileStat;
+}
+
 /** What a walk asks of the filesystem. */
-export interface PathSource {
-  root(): Promise<ExtInode>;
+export interface PathSource<File extends WalkedFile> {
+  root(): Promise<File>;
   /** What a directory has under a name. */
-  find(directory: ExtInode, name: Buffer): Promise<ExtInode | undefined>;
-  readLink(link: ExtInode): Promise<Buffer>;
+  find(directory: File, name: Buffer): Promise<File | undefined>;
+  readLink(link: File): Promise<Buffer>;
 }
 
 /**
@@ -22,15 +26,15 @@ export interface PathSource {
  *
  * @throws {FileError} `ENOENT`, `ENOTDIR`, or `ELOOP`.
  */
-export async function walkPath(
+export async function walkPath<File extends WalkedFile>(
   path: string | Uint8Array,
-  source: PathSource,
+  source: PathSource<File>,
   followsLast: boolean,
-): Promise<ExtInode> {
+): Promise<File> {
   const shown = typeof path === 'string' ? path : Buffer.from(path).toString('utf8');
   const rest = partsOf(Buffer.from(path));
   const root = await source.root();
-  let trail: readonly ExtInode[] = [root];
+  let trail: readonly File[] = [root];
   let linkCount = 0;
   while (rest.length > 0) {
     const name = rest.shift() ?? Buffer.alloc(0);
