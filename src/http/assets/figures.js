@@ -18,7 +18,9 @@ export function number(count) {
 
 export function duration(seconds) {
   if (seconds < 0.001) return `${Math.round(seconds * 1e6)} µs`;
-  if (seconds < 1) return `${(seconds * 1000).toPrecision(2)} ms`;
+  // Two digits, but for what would be written as a power of ten.
+  if (seconds < 0.0995) return `${(seconds * 1000).toPrecision(2)} ms`;
+  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 120) return `${seconds.toFixed(1)} s`;
   return seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
