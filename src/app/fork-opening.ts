@@ -4,7 +4,7 @@ import type { Lineage } from '../snapshot/lineage/lineage.js';
 import type { Profiles } from '../snapshot/profile/profiles.js';
 import { openSnapshotDevice, type DiskStore } from '../snapshot/snapshot-device.js';
 import type { Clock } from '../util/clock.js';
-import { EnvironmentError, messageOf, SnapnbdError, systemCodeOf, UsageError } from '../util/errors.js';
+import { SnapnbdError, systemCodeOf, UsageError } from '../util/errors.js';
 import type { Logger } from '../util/logger.js';
 import { formatBytes } from '../util/units.js';
 import { MemoryDevice } from '../device/memory-device.js';
@@ -15,6 +15,7 @@ import { defaultStateDir, ForkFolders } from '../writer/fork-folders.js';
 import { ForkLock } from '../writer/fork-lock.js';
 import type { ForkState } from '../writer/fork-state.js';
 import type { ApiConnection } from './api-connection.js';
+import { keepingError } from './fork-keeping-error.js';
 import type { ForkSource } from './export-spec.js';
 import type { ForkSettings } from './settings.js';
 
@@ -70,10 +71,7 @@ export async function openFork(
     // Of the system: a full disk, a folder that may not be written.
     if (error instanceof SnapnbdError || systemCodeOf(error) === undefined) throw error;
     const path = forkFoldersOf(context.forks).pathOf(name);
-    throw new EnvironmentError(
-      `Cannot keep the fork "${name}" in ${path}: ${messageOf(error)}. Make room there, or name another folder with --state-dir.`,
-      { cause: error },
-    );
+    throw keepingError(name, path, error);
   }
 }
 

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { CallFigures } from '../../src/ebs/call-figures.js';
 import { CostMeter } from '../../src/ebs/cost.js';
+import { keepingError } from '../../src/app/fork-keeping-error.js';
 import { openForkExport } from '../../src/app/fork-export.js';
 import { listForks, discardFork } from '../../src/app/fork-keeping.js';
 import type { RegisteredExport } from '../../src/app/export-registry.js';
@@ -168,4 +170,22 @@ t.test('many forks are made at once in a folder that is not there', async (t) =>
   const served = await Promise.all(['a', 'b', 'c', 'd'].map((name) => open(place, {}, name)));
   t.equal((await listForks({ stateDir: place.stateDir }, silentLogger)).length, 4);
   for (const { device } of served) await device.close?.();
+});
+
+t.test('says why a fork cannot be kept where it should be, and what helps', async (t) => {
+  const advice = (code: string): string =>
+    keepingError('d', '/state/d', Object.assign(new Error(`${code}: as the system says it`), { code }))
+      .message;
+  t.equal(
+    advice('EROFS'),
+    'Cannot keep the fork "d" in /state/d: the file system is read-only. Mount it for writing, or name another folder with --state-dir.',
+  );
+  t.match(advice('EACCES'), /: permission denied\. Give this user the right to write there, or name another/);
+  t.match(advice('ENOSPC'), /: no space left on the disk\. Make room there, or name another/);
+  t.match(advice('EIO'), /: EIO: as the system says it\. Name another folder with --state-dir\.$/);
+  const place = placeFor(t);
+  writeFileSync(place.stateDir, 'a file where the folder should be');
+  await t.rejects(open(place), {
+    message: /^Cannot keep the fork "d" in .*\. Name another folder with --state-dir\.$/,
+  });
 });
