@@ -21,6 +21,8 @@ export interface RowOutcome {
   readonly isLowerBetter: boolean;
   /** The first is ours, the others are what it is compared with. */
   readonly outcomes: readonly Outcome[];
+  /** ISO 8601; of a table that is measured in parts each row has its own. */
+  readonly measuredAt?: string;
 }
 
 export interface TableOutcome {
@@ -59,7 +61,7 @@ export function markdownOf(table: TableOutcome): string {
   const lines = [
     `# ${table.title}`,
     '',
-    `Measured ${table.measuredAt} with \`${table.command}\`.`,
+    `Measured ${timeOf(table)} with \`${table.command}\`.`,
     '',
     ...table.machine.map((line) => `- ${line}`),
     ...Object.entries(table.versions).map(([name, version]) => `- ${name}: ${version}`),
@@ -73,6 +75,12 @@ export function markdownOf(table: TableOutcome): string {
     '',
   ];
   return lines.join('\n');
+}
+
+function timeOf({ rows, measuredAt }: TableOutcome): string {
+  const times = rows.map((row) => row.measuredAt ?? measuredAt).sort();
+  const isInParts = rows.length > 1 && times[0]?.slice(0, 13) !== times.at(-1)?.slice(0, 13);
+  return isInParts ? `in parts from ${times[0]} to ${times.at(-1)}, last` : measuredAt;
 }
 
 function line(row: RowOutcome, outcome: Outcome, headings: readonly string[]): string {

@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { parseArgs } from 'node:util';
 import { describeMachine } from './harness-machine.js';
@@ -49,6 +49,8 @@ export interface TableOptions {
   readonly only: readonly string[];
   /** Whether the results are kept in bench/results. Default: true, unless rows are left out. */
   readonly keeps: boolean;
+  /** Rows that are not measured stay as they are in bench/results. Default: false. */
+  readonly merges: boolean;
 }
 
 const DEFAULT_REPEATS = 5;
@@ -59,6 +61,7 @@ export const TABLE_OPTIONS = {
   repeats: { type: 'string' },
   only: { type: 'string', multiple: true },
   'no-results': { type: 'boolean' },
+  merge: { type: 'boolean' },
 } as const;
 
 /** What of {@link TABLE_OPTIONS} was given. */
@@ -69,7 +72,8 @@ export function tableOptionsOf(
   const repeats = Number(values.repeats ?? DEFAULT_REPEATS);
   if (!Number.isInteger(repeats) || repeats < 1)
     throw new Error('--repeats has to be a whole number from 1.');
-  return { repeats, only, keeps: values['no-results'] !== true && only.length === 0 };
+  const merges = values.merge === true;
+  return { repeats, only, keeps: values['no-results'] !== true && (merges || only.length === 0), merges };
 }
 
 /**
@@ -78,9 +82,12 @@ export function tableOptionsOf(
  */
 export async function runTable(table: Table, options: TableOptions): Promise<TableOutcome> {
   const rows: RowOutcome[] = [];
+  const before = options.merges ? keptRows(table.name) : [];
   for (const row of table.rows) {
-    if (options.only.length > 0 && !options.only.some((text) => row.name.includes(text))) continue;
-    rows.push(await runRow(row, options.repeats));
+    const isMeant = options.only.length === 0 || options.only.some((text) => row.name.includes(text));
+    const kept = before.find((other) => other.row === row.name);
+    if (isMeant) rows.push(await runRow(row, options.repeats));
+    else if (kept !== undefined) rows.push(kept);
   }
   const outcome: TableOutcome = {
     title: table.title,
@@ -124,7 +131,14 @@ async function runRow(row: Row, repeats: number): Promise<RowOutcome> {
   const outcomes = runs.map(({ contender, samples, failure }): Outcome => {
     return { contender: contender.name, samples, ...(failure === '' ? {} : { failure }) };
   });
-  return { row: row.name, unit: row.unit, isLowerBetter: row.isLowerBetter ?? false, outcomes };
+  const measuredAt = new Date().toISOString();
+  return { row: row.name, unit: row.unit, isLowerBetter: row.isLowerBetter ?? false, outcomes, measuredAt };
+}
+
+/** The rows that are in bench/results. */
+function keptRows(name: string): readonly RowOutcome[] {
+  const path = join(RESULTS_FOLDER, `${name}.json`);
+  return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as TableOutcome).rows : [];
 }
 
 function relativeToHere(text: string): string {

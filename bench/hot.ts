@@ -17,10 +17,10 @@ import {
   type StartServer,
 } from './hot-servers.js';
 
-const HELP = `Usage: npx tsx bench/hot.ts [--repeats N] [--seconds N] [--only TEXT]... [--no-results]
+const HELP = `Usage: npx tsx bench/hot.ts [--repeats N] [--seconds N] [--only TEXT]... [--merge] [--no-results]
 
 Needs fio, nbdkit, qemu-nbd and nbd-server; those that are missing are left out. --only "unix, 1 connection" takes
-the rows whose name has this text. All of it takes about half an hour with the default of 5 repeats of 3 seconds.`;
+the rows whose name has this text; with --merge the others stay as they are in bench/results. All of it takes about half an hour with the default of 5 repeats of 3 seconds.`;
 
 /** The readers serve 256 MiB of random bytes: more than any cache of the processor. */
 const DISK_MIB = 256;

@@ -7,7 +7,7 @@ import { runTable, TABLE_OPTIONS, tableOptionsOf, type Row, type Sample } from '
 import { temporaryFolder } from './harness-process.js';
 import { startEmulator, startServer } from './scale-services.js';
 
-const HELP = `Usage: npx tsx bench/scale.ts [--repeats N] [--reads N] [--only TEXT]... [--no-results]
+const HELP = `Usage: npx tsx bench/scale.ts [--repeats N] [--reads N] [--only TEXT]... [--merge] [--no-results]
 
 Needs python3 with libnbd (/usr/bin/python3 -m nbd). --reads is how many reads of 4 KiB are spread over the disks before
 memory is looked at (default: 1000).`;

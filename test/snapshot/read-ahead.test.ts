@@ -72,6 +72,23 @@ async function readThrough(
   }
 }
 
+/** Places from 0 on, by Zipf's law; the popular ones next to one another at the beginning, or scattered as fio has them. */
+function zipfPlaces(
+  count: number,
+  { exponent, isScattered }: { readonly exponent: number; readonly isScattered: boolean },
+  random: (below: number) => number,
+): () => number {
+  const sums: number[] = [];
+  let sum = 0;
+  for (let rank = 1; rank <= count; rank += 1) sums.push((sum += rank ** -exponent));
+  return () => {
+    const wanted = (random(2 ** 32) / 2 ** 32) * sum;
+    const rank = sums.findIndex((reached) => reached > wanted);
+    // An odd factor, so that each place is hit by one rank.
+    return isScattered ? (rank * 20_021) % count : rank;
+  };
+}
+
 const sorted = (numbers: readonly number[]): readonly number[] => [...numbers].sort((a, b) => a - b);
 const range = (start: number, end: number): number[] =>
   Array.from({ length: end - start }, (_, position) => start + position);
@@ -131,6 +148,31 @@ t.test(
     await opened.clock.advance(1000);
     t.ok(fake.gets.length <= 12, `${fake.gets.length} blocks`);
     t.equal(limiter.inFlightCount + limiter.waitingCount, 0);
+  },
+);
+
+t.test(
+  'reads whose places are distributed by Zipf’s law fetch each block once, and hardly any for nothing',
+  async (t) => {
+    const disks = [
+      { exponent: 1.2, isScattered: true },
+      { exponent: 1.2, isScattered: false },
+      { exponent: 0.8, isScattered: true },
+    ];
+    for (const disk of disks) {
+      const fake = fakeOf(range(0, 2048));
+      const { device, clock } = await open(t, fake);
+      const place = zipfPlaces(2048 * 16, disk, seededNumbers('zipf'));
+      const touched = new Set<number>();
+      for (let round = 0; round < 20; round += 1) {
+        const offsets = Array.from({ length: 16 }, () => place() * 32 * KIB);
+        for (const offset of offsets) touched.add(Math.floor(offset / BLOCK_BYTES));
+        await clock.run(Promise.all(offsets.map(async (offset) => device.read(offset, 4 * KIB))));
+      }
+      const wasted = fake.gets.filter((blockIndex) => !touched.has(blockIndex)).length;
+      t.equal(new Set(fake.gets).size, fake.gets.length, 'each block once');
+      t.ok(wasted <= 0.02 * fake.gets.length, `${wasted} of ${fake.gets.length} for nothing`);
+    }
   },
 );
 
