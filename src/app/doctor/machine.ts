@@ -1,6 +1,6 @@
 import { accessSync, constants, existsSync, readFileSync, statfsSync } from 'node:fs';
 import { delimiter, dirname, join, resolve } from 'node:path';
-import { messageOf } from '../../util/errors.js';
+import { messageOf, systemCodeOf } from '../../util/errors.js';
 import { formatBytes, GIB } from '../../util/units.js';
 import { defaultStateDir } from '../../writer/fork-folders.js';
 import type { ForkSettings } from '../settings.js';
@@ -66,7 +66,9 @@ function examineFuse(): Finding {
     accessSync('/dev/fuse', constants.R_OK | constants.W_OK);
     return ok('FUSE', '/dev/fuse can be used');
   } catch (error) {
-    return warn('FUSE', `/dev/fuse: ${messageOf(error)}`, 'sudo modprobe fuse; apt-get install fuse3');
+    const isRefused = systemCodeOf(error) === 'EACCES';
+    const remedy = isRefused ? 'sudo chmod a+rw /dev/fuse' : 'sudo modprobe fuse; apt-get install fuse3';
+    return warn('FUSE', `/dev/fuse: ${messageOf(error)}`, remedy);
   }
 }
 
