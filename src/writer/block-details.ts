@@ -146,12 +146,9 @@ function isByPage(from: number, to: number): boolean {
   return from % SECTORS_PER_PAGE === 0 && to % SECTORS_PER_PAGE === 0;
 }
 
+/** Bits that are set, added up in pairs, fours and eights side by side. */
 function bitCount(word: number): number {
-  let rest = word;
-  let count = 0;
-  while (rest !== 0) {
-    rest &= rest - 1;
-    count += 1;
-  }
-  return count;
+  const pairs = word - ((word >>> 1) & 0x5555_5555);
+  const fours = (pairs & 0x3333_3333) + ((pairs >>> 2) & 0x3333_3333);
+  return Math.imul((fours + (fours >>> 4)) & 0x0f0f_0f0f, 0x0101_0101) >>> 24;
 }

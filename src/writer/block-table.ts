@@ -1,4 +1,4 @@
-import { assert } from '../util/assert.js';
+import { assert, AssertionError } from '../util/assert.js';
 import { SectorState } from './sector-state.js';
 
 /** Blocks in a chunk of the table: 2 GiB of the disk. */
@@ -37,7 +37,7 @@ export class BlockTable {
 
   get(block: number): number {
     const chunk = this.#chunks[Math.floor(block / CHUNK_BLOCKS)];
-    assert(chunk !== undefined, `block ${block} of ${this.#blockCount}`);
+    if (chunk === undefined) throw new AssertionError(`block ${block} of ${this.#blockCount}`);
     return typeof chunk === 'number' ? chunk : (chunk.entries[block % CHUNK_BLOCKS] ?? 0);
   }
 
@@ -61,7 +61,7 @@ export class BlockTable {
 
   /** Sets the blocks from `start` up to, not including, `end`; the caller has given slots back. */
   setRange(start: number, end: number, state: number): void {
-    assert(start <= end && end <= this.#blockCount, `blocks ${start} to ${end}`);
+    if (start > end || end > this.#blockCount) throw new AssertionError(`blocks ${start} to ${end}`);
     let block = start;
     while (block < end) {
       const index = Math.floor(block / CHUNK_BLOCKS);

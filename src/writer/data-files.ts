@@ -46,8 +46,9 @@ export class DataFiles {
     const file = this.#segments.get(segmentIndex);
     if (file === undefined || position + data.length > SEGMENT_BYTES) return this.#writeAcross(offset, data);
     const written = file.write(data, position);
-    if (written === undefined) this.#unsynced.add(segmentIndex);
-    else return this.#afterwards(written, segmentIndex);
+    if (written === undefined) {
+      if (!this.#unsynced.has(segmentIndex)) this.#unsynced.add(segmentIndex);
+    } else return this.#afterwards(written, segmentIndex);
   }
 
   /** Reads what was written: all of `target`. @throws when the file ends before. */

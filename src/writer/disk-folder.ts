@@ -81,6 +81,9 @@ let writesHeldUpUntilMs = 0;
 
 class DiskFile implements StagingFile {
   readonly #fd: number;
+  /** Ends with the writes that were left to the thread pool. */
+  #poolWrites: Promise<unknown> = Promise.resolve();
+  #poolWriteCount = 0;
 
   constructor(fd: number) {
     this.#fd = fd;
@@ -131,7 +134,22 @@ class DiskFile implements StagingFile {
     return closeFile(this.#fd);
   }
 
+  /**
+   * Writes in the thread pool what is left from `from` on, one write at a time: the system lets no second one into a file,
+   * and a thread that waits for its turn spins, which takes the processor from whoever has work.
+   */
   #writeInPool(data: Uint8Array, position: number, from: number): Promise<void> {
+    const write = (): Promise<void> => this.#writeOnThread(data, position, from);
+    const written = this.#poolWriteCount === 0 ? write() : this.#poolWrites.then(write, write);
+    this.#poolWriteCount += 1;
+    const ended = (): void => {
+      this.#poolWriteCount -= 1;
+    };
+    this.#poolWrites = written.then(ended, ended);
+    return written;
+  }
+
+  #writeOnThread(data: Uint8Array, position: number, from: number): Promise<void> {
     return new Promise((resolve, reject) => {
       const step = (done: number): void => {
         write(this.#fd, data, done, data.length - done, position + done, (error, written) => {

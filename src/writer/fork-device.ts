@@ -11,7 +11,7 @@ import type {
 } from '../device/block-device.js';
 import { mergeExtents } from '../device/extent-list.js';
 import { BLOCK_BYTES } from '../ebs/constants.js';
-import { assert } from '../util/assert.js';
+import { assert, AssertionError } from '../util/assert.js';
 import { isWithin } from '../util/ranges.js';
 import { formatBytes } from '../util/units.js';
 import type { CommitWishes, LastCommit } from './fork-facts.js';
@@ -86,21 +86,13 @@ export class ForkDevice implements BlockDevice {
   write(offset: number, data: Uint8Array, options?: WriteOptions): void | Promise<void> {
     this.#check(offset, data.length);
     const isWhole = offset % SECTOR_BYTES === 0 && data.length % SECTOR_BYTES === 0;
-    const entered = this.#gate.enter();
-    if (entered !== undefined || !isWhole || options?.fua === true || this.#store.isCrowded) {
-      return this.#writeSlowly(offset, data, options, entered);
+    const isFree = this.#gate.isOpen && this.#lock.isFree(offset, offset + data.length);
+    if (!isFree || !isWhole || options?.fua === true || this.#store.isCrowded) {
+      return this.#writeSlowly(offset, data, options);
     }
-    const release = this.#lock.take(offset, offset + data.length);
-    if (release instanceof Promise) return this.#writeLocked(release, offset, data);
-    let written: void | Promise<void>;
-    try {
-      written = this.#stage(offset, data);
-    } catch (error) {
-      this.#leave(release);
-      throw error;
-    }
-    if (written === undefined) this.#leave(release);
-    else return written.finally(() => this.#leave(release));
+    const written = this.#stage(offset, data);
+    // What is done at once nobody can come between; else the range is taken before anybody else has a turn.
+    if (written !== undefined) return this.#endLocked(written, offset, data.length);
   }
 
   async flush(_options?: RequestOptions): Promise<void> {
@@ -256,13 +248,8 @@ export class ForkDevice implements BlockDevice {
     );
   }
 
-  async #writeSlowly(
-    offset: number,
-    data: Uint8Array,
-    options: WriteOptions | undefined,
-    entered: void | Promise<void>,
-  ): Promise<void> {
-    await entered;
+  async #writeSlowly(offset: number, data: Uint8Array, options: WriteOptions | undefined): Promise<void> {
+    await this.#gate.enter();
     await this.#writeLocked(this.#lock.take(...wholeSectors(offset, offset + data.length)), offset, data);
     await this.#afterChange(options);
   }
@@ -271,6 +258,18 @@ export class ForkDevice implements BlockDevice {
     const release = await lock;
     try {
       await this.#writeParts(offset, data);
+    } finally {
+      this.#leave(release);
+    }
+  }
+
+  /** Holds a range that was free until what was begun there has ended. */
+  async #endLocked(written: Promise<void>, offset: number, lengthBytes: number): Promise<void> {
+    void this.#gate.enter();
+    const release = this.#lock.take(offset, offset + lengthBytes);
+    assert(!(release instanceof Promise), 'the range was free');
+    try {
+      await written;
     } finally {
       this.#leave(release);
     }
@@ -342,10 +341,8 @@ export class ForkDevice implements BlockDevice {
   }
 
   #check(offset: number, lengthBytes: number): void {
-    assert(
-      isWithin(offset, lengthBytes, this.sizeBytes),
-      `${lengthBytes} bytes at ${offset} of ${this.sizeBytes}`,
-    );
+    if (!isWithin(offset, lengthBytes, this.sizeBytes))
+      throw new AssertionError(`${lengthBytes} bytes at ${offset} of ${this.sizeBytes}`);
   }
 }
 

@@ -1,4 +1,4 @@
-import { assert } from '../util/assert.js';
+import { AssertionError } from '../util/assert.js';
 import { KIB } from '../util/units.js';
 import { FRAME_HEADER_BYTES, frameBytesOf, PAYLOAD_BYTES_MAX, sealFrame } from './journal-frame.js';
 import { encodeRecord, recordBytesMax, type JournalRecord } from './journal-record.js';
@@ -24,7 +24,8 @@ export class FrameWriter {
     let end = FRAME_HEADER_BYTES;
     for (const record of records) {
       const neededBytes = recordBytesMax(record);
-      assert(neededBytes <= PAYLOAD_BYTES_MAX, `a journal record of ${neededBytes} bytes`);
+      if (neededBytes > PAYLOAD_BYTES_MAX)
+        throw new AssertionError(`a journal record of ${neededBytes} bytes`);
       if (end + neededBytes > FRAME_HEADER_BYTES + PAYLOAD_BYTES_MAX) {
         yield sealFrame(this.#room, fileId, frameNumber, end - FRAME_HEADER_BYTES);
         frameNumber += 1;

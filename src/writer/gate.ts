@@ -10,6 +10,11 @@ export class Gate {
     else return this.#enterLater();
   }
 
+  /** True when {@link enter} would let one in at once. */
+  get isOpen(): boolean {
+    return this.#shut === undefined;
+  }
+
   leave(): void {
     this.#insideCount -= 1;
     if (this.#insideCount === 0) this.#onEmpty?.();

@@ -22,6 +22,12 @@ export class RangeLock {
     return this.#claims.size;
   }
 
+  /** True when nobody holds any of [start, end) or waits for it: who is done at once need not take it. */
+  isFree(start: number, end: number): boolean {
+    for (const claim of this.#claims) if (claim.start < end && start < claim.end) return false;
+    return true;
+  }
+
   /** Takes [start, end): the release at once where it is free, else a promise of it. */
   take(start: number, end: number): Release | Promise<Release> {
     const claim: Claim = { start, end, waitsFor: 0, blocks: [], grant: undefined };

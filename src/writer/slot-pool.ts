@@ -1,4 +1,4 @@
-import { assert } from '../util/assert.js';
+import { AssertionError } from '../util/assert.js';
 
 const SLOTS_PER_SLAB = 1024;
 
@@ -36,7 +36,7 @@ export class SlotPool {
   /** The array that holds a slot; it begins at {@link start}. */
   slab(slot: number): Uint32Array {
     const slab = this.#slabs[Math.floor(slot / SLOTS_PER_SLAB)];
-    assert(slab !== undefined, `slot ${slot} was never taken`);
+    if (slab === undefined) throw new AssertionError(`slot ${slot} was never taken`);
     return slab;
   }
 

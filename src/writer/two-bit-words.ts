@@ -1,4 +1,4 @@
-import { assert } from '../util/assert.js';
+import { AssertionError } from '../util/assert.js';
 
 // Arrays of two-bit entries in 32-bit words, lowest bits first.
 
@@ -27,7 +27,7 @@ export function changeEntries(
   keep: number,
   set: number,
 ): void {
-  assert(from < to, `entries ${from} to ${to}`);
+  if (from >= to) throw new AssertionError(`entries ${from} to ${to}`);
   const keepWord = uniformWord(keep);
   const setWord = uniformWord(set);
   const firstWord = from >>> 4;

@@ -46,20 +46,12 @@ export class UndoLog {
 
   /** Remembers what a write is about to replace. */
   beforeWrite(layer: Layer, data: DataFiles, start: number, count: number): void {
-    this.#before(layer, start, count, (state, from, length) => {
-      if ((state & 1) === 0) return undefined;
-      const beginMs = this.#clock.nowMs();
-      if (this.#bytes + length * SECTOR_BYTES > BYTES_MAX) return 'lost';
-      const bytes = this.#slabs.take(length * SECTOR_BYTES);
-      if (!readNow(data, from * SECTOR_BYTES, bytes)) return 'lost';
-      this.#readingMs += this.#clock.nowMs() - beginMs;
-      return this.#readingMs > READING_MAX_MS ? 'lost' : bytes;
-    });
+    this.#before(layer, start, count, data);
   }
 
   /** Remembers what sectors are that are about to become zeros; their bytes stay where they are. */
   beforeClear(layer: Layer, start: number, count: number): void {
-    this.#before(layer, start, count, () => undefined);
+    this.#before(layer, start, count, undefined);
   }
 
   /** A flush begins that is a point to go back to. Returns what {@link reached} is to be told. */
@@ -101,25 +93,35 @@ export class UndoLog {
     return this.#dropped + this.#entries.length;
   }
 
-  #before(
-    layer: Layer,
-    start: number,
-    count: number,
-    bytesOf: (state: SectorState, start: number, count: number) => Buffer | undefined | 'lost',
-  ): void {
+  /** @param data where the bytes are kept that are about to be overwritten; undefined: none are. */
+  #before(layer: Layer, start: number, count: number, data: DataFiles | undefined): void {
     if (!this.#isRecording) return;
     const end = start + count;
     for (let at = start; at < end;) {
       const run = layer.map.rawRunAt(at, end);
-      const bytes = bytesOf(run.state, at, run.end - at);
-      if (bytes === 'lost' || this.#entries.length >= ENTRIES_MAX) {
+      let bytes: Buffer | undefined;
+      const isOverwritten = data !== undefined && (run.state & 1) === 1;
+      if (isOverwritten) bytes = this.#bytesOf(data, at, run.end - at);
+      if ((isOverwritten && bytes === undefined) || this.#entries.length >= ENTRIES_MAX) {
         this.#lose();
         return;
       }
-      this.#bytes += bytes?.length ?? 0;
       this.#entries.push({ start: at, count: run.end - at, state: run.state, bytes });
       at = run.end;
     }
+  }
+
+  /** What the data file has there; undefined: it cannot be kept. */
+  #bytesOf(data: DataFiles, start: number, count: number): Buffer | undefined {
+    const lengthBytes = count * SECTOR_BYTES;
+    if (this.#bytes + lengthBytes > BYTES_MAX) return undefined;
+    const beginMs = this.#clock.nowMs();
+    const bytes = this.#slabs.take(lengthBytes);
+    if (!readNow(data, start * SECTOR_BYTES, bytes)) return undefined;
+    this.#readingMs += this.#clock.nowMs() - beginMs;
+    if (this.#readingMs > READING_MAX_MS) return undefined;
+    this.#bytes += lengthBytes;
+    return bytes;
   }
 
   #lose(): void {
