@@ -34,7 +34,7 @@ export class ByteQueue {
    * are spread over several chunks.
    */
   headOf(count: number): Buffer {
-    assert(count <= this.#lengthBytes, `${count} bytes of ${this.#lengthBytes}`);
+    assert(count <= this.#lengthBytes, 'more bytes than have arrived');
     if (this.#head.length - this.#headAt < count) {
       const joined = Buffer.allocUnsafe(count);
       this.copyTo(joined, 0, count);
@@ -69,7 +69,7 @@ export class ByteQueue {
 
   /** Moves the next `count` bytes into `target` from `targetStart` on. */
   copyTo(target: Uint8Array, targetStart: number, count: number): void {
-    assert(count <= this.#lengthBytes, `${count} bytes of ${this.#lengthBytes}`);
+    assert(count <= this.#lengthBytes, 'more bytes than have arrived');
     let done = 0;
     while (done < count) {
       const partBytes = Math.min(this.#head.length - this.#headAt, count - done);
@@ -81,7 +81,7 @@ export class ByteQueue {
 
   /** Drops the next `count` bytes. */
   skip(count: number): void {
-    assert(count <= this.#lengthBytes, `${count} bytes of ${this.#lengthBytes}`);
+    assert(count <= this.#lengthBytes, 'more bytes than have arrived');
     this.#lengthBytes -= count;
     let left = count;
     while (left >= this.#head.length - this.#headAt) {

@@ -160,7 +160,7 @@ export class TokenMap {
 
   // Lists until some page covers the block. Each listing gets further, so this ends.
   async #cover(blockIndex: number, options: LookupOptions): Promise<TokenPage> {
-    assert(blockIndex >= 0 && blockIndex < this.#blockCount, `block ${blockIndex} of ${this.#blockCount}`);
+    assert(blockIndex >= 0 && blockIndex < this.#blockCount, 'a block beyond the end of the volume');
     for (;;) {
       const { before, after } = this.#pages.neighbours(blockIndex);
       const listing = chooseListing({

@@ -5,7 +5,8 @@ export class AssertionError extends Error {
 
 /**
  * States an invariant. Input from users, peers and services is validated elsewhere, with errors of its own;
- * a failure here means that the program is wrong and must not go on.
+ * a failure here means that the program is wrong and must not go on. The message is made up at each call: where there are
+ * many, it is better a plain text, since writing numbers out takes longer than most checks.
  *
  * @throws {AssertionError} when `condition` is false.
  */

@@ -17,9 +17,9 @@ export interface UnitSpan {
  * the range exactly once, in order; an empty range has none.
  */
 export function* spansOf(offset: number, lengthBytes: number, unitBytes: number): Generator<UnitSpan, void> {
-  assert(Number.isSafeInteger(offset) && offset >= 0, `spansOf: offset ${offset}`);
-  assert(Number.isSafeInteger(lengthBytes) && lengthBytes >= 0, `spansOf: length ${lengthBytes}`);
-  assert(Number.isSafeInteger(offset + lengthBytes), `spansOf: end of ${offset} + ${lengthBytes}`);
+  assert(Number.isSafeInteger(offset) && offset >= 0, 'spansOf: the offset is no byte position');
+  assert(Number.isSafeInteger(lengthBytes) && lengthBytes >= 0, 'spansOf: the length is no number of bytes');
+  assert(Number.isSafeInteger(offset + lengthBytes), 'spansOf: the end is beyond the safe integers');
   let startInRange = 0;
   while (startInRange < lengthBytes) {
     const position = offset + startInRange;

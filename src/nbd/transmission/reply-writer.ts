@@ -47,7 +47,7 @@ export class ReplyWriter {
 
   /** A buffer with room for `count` bytes in one piece from {@link at} on; {@link commit} makes them part of the stream. */
   reserve(count: number): Buffer {
-    assert(count <= SLAB_BYTES, `${count} bytes in one piece`);
+    assert(count <= SLAB_BYTES, 'more bytes in one piece than a slab has');
     if (this.#slab !== undefined && SLAB_BYTES - this.#at < count) this.#retireSlab();
     this.#slab ??= this.#slabs.take();
     return this.#slab;

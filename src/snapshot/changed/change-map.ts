@@ -95,7 +95,7 @@ export class ChangeMap implements RunSource {
    * @throws {EbsError} when it has to be listed and cannot be; the signal's reason.
    */
   async learn(blockIndex: number, signal?: AbortSignal): Promise<FlaggedRun> {
-    assert(blockIndex >= 0 && blockIndex < this.#blockCount, `block ${blockIndex} of ${this.#blockCount}`);
+    assert(blockIndex >= 0 && blockIndex < this.#blockCount, 'a block beyond the end of the volume');
     for (;;) {
       signal?.throwIfAborted();
       const page = this.#pages.find(blockIndex) ?? (await this.#list(blockIndex));
