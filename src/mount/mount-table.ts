@@ -1,19 +1,24 @@
 import { readFileSync } from 'node:fs';
 import { systemCodeOf } from '../util/errors.js';
 
-/** What is mounted on a place, the last one first: devices, or what else mounts come from. */
-export function sourcesMountedOn(place: string): readonly string[] {
+/** Something that is mounted. */
+export interface Mounted {
+  /** A device, or what else mounts come from. */
+  readonly source: string;
+  readonly place: string;
+}
+
+/** Everything that is mounted, in the order of time. */
+export function everythingMounted(): readonly Mounted[] {
   return readFileSync('/proc/self/mounts', 'utf8')
     .split('\n')
     .map((line) => line.split(' ').map(unescapeOctal))
-    .filter(([, on]) => on === place)
-    .map(([from]) => from ?? '')
-    .reverse();
+    .map(([source = '', place = '']) => ({ source, place }));
 }
 
 /** True when something is mounted there. */
 export function isMounted(place: string): boolean {
-  return sourcesMountedOn(place).length > 0;
+  return everythingMounted().some((mounted) => mounted.place === place);
 }
 
 /** What a loop device shows; undefined for what is none, or shows nothing. */

@@ -1,8 +1,9 @@
 import { rmSync } from 'node:fs';
+import { EnvironmentError } from '../util/errors.js';
 import { fuseFileOf, detachFuse } from './fuse.js';
 import { detachFromKernel } from './kernel-nbd.js';
 import type { MountRecord } from './mount-record.js';
-import { backingFileOf, sourcesMountedOn } from './mount-table.js';
+import { backingFileOf, everythingMounted } from './mount-table.js';
 import { endProcesses } from './processes.js';
 import { mustRunProgram } from './program.js';
 
@@ -15,14 +16,26 @@ import { mustRunProgram } from './program.js';
 export async function undoMount(record: MountRecord): Promise<void> {
   const { directory, folder } = record;
   // Only what is mounted from our own device: the directory may have been used for something else since.
-  const [source] = sourcesMountedOn(directory);
-  if (source !== undefined && isOwn(source, record)) {
+  const own = everythingMounted().filter(({ source }) => isOwn(source, record));
+  const elsewhere = own.find(({ place }) => place !== directory);
+  if (elsewhere !== undefined)
+    throw inUse(directory, `its disk is mounted on "${elsewhere.place}" too`, elsewhere.place);
+  if (own.length > 0) {
+    const top = everythingMounted().findLast(({ place }) => place === directory);
+    if (top !== undefined && !isOwn(top.source, record))
+      throw inUse(directory, `${top.source} is mounted on top of it`, directory);
     await mustRunProgram('umount', [directory], `unmount ${directory}`);
   }
   await detachFuse(folder);
   await detachFromKernel(folder);
   await endProcesses(folder);
   rmSync(folder, { recursive: true, force: true });
+}
+
+function inUse(directory: string, reason: string, blocking: string): EnvironmentError {
+  return new EnvironmentError(
+    `Cannot unmount "${directory}": ${reason}. Unmount that first: umount ${blocking}.`,
+  );
 }
 
 /** True for the disk of the mount, a partition of it, or a loop device over it. */

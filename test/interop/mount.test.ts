@@ -93,6 +93,15 @@ t.test('mount and umount leave nothing, also after a crash', needs, async (t) =>
   t.equal(readFileSync(join(directory, 'etc/hostname'), 'utf8'), 'restored\n');
   const twice = await runCli(t, mountArgs, env);
   t.match([twice.status, twice.stderr], [1, /it is in use already/], 'not a second time');
+  const elsewhere = join(folder, 'elsewhere');
+  mkdirSync(elsewhere);
+  await runProgram('mount', ['--bind', directory, elsewhere]);
+  t.match(await umount(), { status: 1, stderr: `mounted on "${elsewhere}" too. Unmount that first` });
+  await runProgram('umount', [elsewhere]);
+  await runProgram('mount', ['-t', 'tmpfs', 'somebody', directory]);
+  t.match(await umount(), { status: 1, stderr: 'somebody is mounted on top of it. Unmount that first' });
+  await runProgram('umount', [directory]);
+  t.equal(readFileSync(join(directory, 'etc/hostname'), 'utf8'), 'restored\n', 'still there');
   t.equal((await umount()).status, 0, 'unmounted');
   await checkNothingLeft(t, 'umount');
   t.match((await umount()).stderr, /has mounted nothing there/);
