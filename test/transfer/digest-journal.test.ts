@@ -1,4 +1,4 @@
-import { chmodSync, openSync, readFileSync, statSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
+import { openSync, readFileSync, statSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { DigestJournal } from '../../src/transfer/digest-journal.js';
@@ -106,10 +106,10 @@ t.test('a state of another version, of nothing and of noise is none', async (t) 
   await journal.close();
 });
 
-t.test('one line where it cannot be kept', { skip: process.getuid?.() === 0 }, async (t) => {
-  const folder = workFolder(t);
-  chmodSync(folder, 0o500);
-  await t.rejects(DigestJournal.open(join(folder, 'journal')), {
+t.test('one line where it cannot be kept', async (t) => {
+  const file = join(workFolder(t), 'file');
+  writeFileSync(file, '');
+  await t.rejects(DigestJournal.open(join(file, 'journal')), {
     message: /^Cannot open the journal .*--state-dir/,
   });
 });
