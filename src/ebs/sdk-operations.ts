@@ -8,8 +8,8 @@ import {
   StartSnapshotCommand,
   type EBSClient,
 } from '@aws-sdk/client-ebs';
-import { boundAnswer, type HttpAnswer } from './answer-bound.js';
 import { readBlockBody } from './block-body.js';
+import { WATCHED_STEP, watchAnswers } from './watched-answers.js';
 import type { CallRunner } from './call-runner.js';
 import { BLOCK_BYTES, CHECKSUM_AGGREGATION, CHECKSUM_ALGORITHM } from './constants.js';
 import { EbsOperation } from './errors.js';
@@ -44,16 +44,7 @@ export class SdkSnapshotApi implements SnapshotApi {
   constructor(client: EBSClient, calls: CallRunner) {
     this.#client = client;
     this.#calls = calls;
-    client.middlewareStack.add(
-      (next) => async (call) => {
-        const { protocol, hostname, port } = call.request as RequestTarget;
-        calls.endpoint = `${protocol}//${hostname}${port === undefined ? '' : `:${port}`}`;
-        const result = await next(call);
-        boundAnswer(result.response as HttpAnswer);
-        return result;
-      },
-      { step: 'deserialize', priority: 'low', name: 'snapnbdAnswer' },
-    );
+    client.middlewareStack.add(watchAnswers(calls), WATCHED_STEP);
   }
 
   listSnapshotBlocks(request: ListSnapshotBlocksRequest, options?: CallOptions): Promise<BlockPage> {
@@ -159,11 +150,4 @@ export class SdkSnapshotApi implements SnapshotApi {
   close(): void {
     this.#client.destroy();
   }
-}
-
-/** The part of the SDK's request that says where it goes. */
-interface RequestTarget {
-  readonly protocol: string;
-  readonly hostname: string;
-  readonly port?: number;
 }

@@ -1,9 +1,9 @@
 import type { EC2Client } from '@aws-sdk/client-ec2';
-import { boundAnswer, type HttpAnswer } from '../ebs/answer-bound.js';
 import { openAwsClient, type AwsClientOptions } from '../ebs/aws-client.js';
 import type { CallRunner } from '../ebs/call-runner.js';
 import type { CallSubject } from '../ebs/error-text.js';
 import { DEFAULT_RETRY_POLICY } from '../ebs/retry-policy.js';
+import { WATCHED_STEP, watchAnswers } from '../ebs/watched-answers.js';
 import { systemClock } from '../util/clock.js';
 import type {
   DescribeSnapshotsRequest,
@@ -60,16 +60,7 @@ class SdkEc2Api implements Ec2Api {
     this.region = parts.region;
     this.#parts = parts;
     const { calls } = parts;
-    parts.client.middlewareStack.add(
-      (next) => async (call) => {
-        const { protocol, hostname, port } = call.request as RequestTarget;
-        calls.endpoint = `${protocol}//${hostname}${port === undefined ? '' : `:${port}`}`;
-        const result = await next(call);
-        boundAnswer(result.response as HttpAnswer);
-        return result;
-      },
-      { step: 'deserialize', priority: 'low', name: 'snapnbdAnswer' },
-    );
+    parts.client.middlewareStack.add(watchAnswers(calls), WATCHED_STEP);
   }
 
   describeSnapshots(request: DescribeSnapshotsRequest, options?: Ec2CallOptions): Promise<SnapshotsPage> {
@@ -164,11 +155,4 @@ function encryptionOf(
 ): EncryptionByDefault {
   if (EbsEncryptionByDefault === undefined) throw malformed(subject(), 'it does not say');
   return { isEnabled: EbsEncryptionByDefault };
-}
-
-/** The part of the SDK's request that says where it goes. */
-interface RequestTarget {
-  readonly protocol: string;
-  readonly hostname: string;
-  readonly port?: number;
 }
