@@ -1,9 +1,9 @@
 import { messageOf } from '../util/errors.js';
 import { SnapshotStatus } from '../ebs/snapshot-api.js';
+import { completeSnapshot, type CompletionStep } from '../writer/completion.js';
 import { SnapshotLostError, type StartedSnapshotOf } from '../writer/pending-snapshot.js';
 import { CommitError } from '../writer/staging-error.js';
 import type { SupplyItem } from './block-supply.js';
-import { completeSnapshot } from './complete-snapshot.js';
 import { putBlocksOf } from './put-blocks.js';
 import type { PutOptions } from './put-options.js';
 import { newPutState, readPutState, type PutState } from './put-state.js';
@@ -44,8 +44,11 @@ export async function putSnapshot<Item extends SupplyItem>(
         await journal.setState(state);
       }
       const pending = startedOf(state);
-      await completeSnapshot(pending, options, signal);
-      return { ...counts, snapshotId: pending.snapshotId, ...completingOf(pending) };
+      const { snapshotId } = pending;
+      const onStep = (step: CompletionStep, count: number): void =>
+        options.onProgress({ step, snapshotId, doneCount: count, totalCount: count, movedCount: count });
+      await completeSnapshot(pending, { ...options, onStep }, signal);
+      return { ...counts, snapshotId, ...completingOf(pending) };
     } catch (error) {
       if (!(error instanceof SnapshotLostError)) throw error;
       state = await begin(options);

@@ -1,3 +1,5 @@
+import { CompletionStep } from '../writer/completion.js';
+
 /** What a transfer is doing. */
 export const TransferStep = {
   /** A stream of unknown length is being kept on disk, until its length is known. */
@@ -5,10 +7,7 @@ export const TransferStep = {
   Move: 'move',
   /** What is there is brought to the disk, or into another format. */
   Finish: 'finish',
-  /** AWS is making the snapshot. */
-  Complete: 'complete',
-  /** It is made, and will be readable soon. */
-  Readable: 'readable',
+  ...CompletionStep,
 } as const;
 export type TransferStep = (typeof TransferStep)[keyof typeof TransferStep];
 

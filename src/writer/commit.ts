@@ -1,10 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { BlockDevice } from '../device/block-device.js';
-import { EbsErrorKind, isEbsError } from '../ebs/errors.js';
-import { LIST_RESULTS_MIN } from '../ebs/constants.js';
-import { SnapshotStatus } from '../ebs/snapshot-api.js';
 import { assert } from '../util/assert.js';
 import { messageOf } from '../util/errors.js';
+import { completeSnapshot, CompletionStep } from './completion.js';
 import { costsNothing, dueBlockCount, dueBlocks } from './due-blocks.js';
 import type { ForkDevice } from './fork-device.js';
 import { joinWishes } from './fork-facts.js';
@@ -12,7 +10,6 @@ import { RecordType } from './journal-record.js';
 import type { Layer } from './layer.js';
 import { putBlocks, type PutContext } from './block-putter.js';
 import {
-  callPending,
   ensureStarted,
   renew,
   SnapshotLostError,
@@ -25,14 +22,9 @@ import { CommitError } from './staging-error.js';
 const SNAPSHOTS_MAX = 3;
 /** Puts after which their digests are made durable: what a killed commit does again at most. */
 const PUTS_PER_FLUSH = 512;
-/** Completion is asynchronous; large snapshots take minutes. */
-const COMPLETE_POLL_MS = 1000;
-const COMPLETE_MAX_MS = 6 * 3_600_000;
-/** [ebs: Reading] Up to 55 s were seen between `completed` and the first List that succeeds. */
-const READABLE_MAX_MS = 15 * 60_000;
 
 /** Which step a commit is at. */
-export const CommitStep = { Put: 'put', Complete: 'complete', Readable: 'readable' } as const;
+export const CommitStep = { Put: 'put', ...CompletionStep } as const;
 export type CommitStep = (typeof CommitStep)[keyof typeof CommitStep];
 
 /** How far a commit has come. */
@@ -74,14 +66,14 @@ export async function commitFrozen(
       const pending = await ensureStarted(layer, wishes, context, signal);
       const completing =
         pending.completing === null ? await putAll(layer, pending, context, signal) : pending;
-      await complete(completing, context, signal, isAccepted);
-      await untilReadable(completing, context, signal);
-      const base = await context.openBase(completing.snapshotId);
-      await context.device.rebase(
-        { snapshotId: completing.snapshotId, dateMs: context.clock.dateMs() },
-        base,
-      );
-      return completing.snapshotId;
+      const { snapshotId } = completing;
+      const { api, clock, onProgress } = context;
+      const onStep = (step: CompletionStep, count: number): void =>
+        onProgress({ step, snapshotId, putCount: count, dueCount: count });
+      await completeSnapshot(completing, { api, clock, onStep, isAccepted }, signal);
+      const base = await context.openBase(snapshotId);
+      await context.device.rebase({ snapshotId, dateMs: clock.dateMs() }, base);
+      return snapshotId;
     } catch (error) {
       if (!(error instanceof SnapshotLostError)) throw error;
       if (attempt === SNAPSHOTS_MAX) {
@@ -146,63 +138,4 @@ function linearChecksumOf(layer: Layer): string {
   const hash = createHash('sha256');
   for (const block of layer.puts.blocks()) hash.update(layer.puts.digestOf(block));
   return hash.digest('base64');
-}
-
-async function complete(
-  pending: StartedSnapshotOf,
-  { api, clock, onProgress }: CommitContext,
-  signal: AbortSignal,
-  isAccepted: (snapshotId: string) => void,
-): Promise<void> {
-  const { snapshotId, completing } = pending;
-  assert(completing !== null, 'the count and the checksum are written down first');
-  const { blockCount: changedBlocksCount, checksum } = completing;
-  const endMs = clock.nowMs() + COMPLETE_MAX_MS;
-  for (;;) {
-    onProgress({
-      step: CommitStep.Complete,
-      snapshotId,
-      putCount: changedBlocksCount,
-      dueCount: changedBlocksCount,
-    });
-    // [ebs: CompleteSnapshot] Asking again is a way of asking how far it is.
-    const status = await callPending(pending, clock, signal, () =>
-      api.completeSnapshot({ snapshotId, changedBlocksCount, checksum }, { signal }),
-    );
-    if (status === SnapshotStatus.Error)
-      throw new SnapshotLostError(`${snapshotId} ended in the state "error"`);
-    isAccepted(snapshotId);
-    if (status === SnapshotStatus.Completed) return;
-    if (clock.nowMs() >= endMs) {
-      throw new CommitError(
-        `Cannot say what came of ${snapshotId}: it has been completing for 6 hours. Run the commit again to wait on.`,
-      );
-    }
-    await clock.sleep(COMPLETE_POLL_MS, signal);
-  }
-}
-
-async function untilReadable(
-  { snapshotId, completing }: StartedSnapshotOf,
-  { api, clock, onProgress }: CommitContext,
-  signal: AbortSignal,
-): Promise<void> {
-  const count = completing?.blockCount ?? 0;
-  const endMs = clock.nowMs() + READABLE_MAX_MS;
-  for (;;) {
-    onProgress({ step: CommitStep.Readable, snapshotId, putCount: count, dueCount: count });
-    try {
-      await api.listSnapshotBlocks({ snapshotId, resultsMax: LIST_RESULTS_MIN }, { signal });
-      return;
-    } catch (error) {
-      if (!isEbsError(error, EbsErrorKind.NotFound)) throw error;
-      if (clock.nowMs() >= endMs) {
-        throw new CommitError(
-          `Cannot read ${snapshotId} yet, which was completed 15 minutes ago: everything is still staged. Run the commit again to wait on.`,
-          { cause: error },
-        );
-      }
-    }
-    await clock.sleep(COMPLETE_POLL_MS, signal);
-  }
 }

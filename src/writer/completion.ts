@@ -3,9 +3,8 @@ import { EbsErrorKind, isEbsError } from '../ebs/errors.js';
 import { SnapshotStatus, type SnapshotApi } from '../ebs/snapshot-api.js';
 import { assert } from '../util/assert.js';
 import type { Clock } from '../util/clock.js';
-import { callPending, SnapshotLostError, type StartedSnapshotOf } from '../writer/pending-snapshot.js';
-import { CommitError } from '../writer/staging-error.js';
-import { TransferStep, type OnProgress } from './transfer-progress.js';
+import { callPending, SnapshotLostError, type StartedSnapshotOf } from './pending-snapshot.js';
+import { CommitError } from './staging-error.js';
 
 /** Completion is asynchronous; large snapshots take minutes. */
 const POLL_MS = 1000;
@@ -15,11 +14,24 @@ const COMPLETE_MAX_MS = 6 * 3_600_000;
 /** [ebs: Reading] Up to 55 s were seen between `completed` and the first List that succeeds. */
 const READABLE_MAX_MS = 15 * 60_000;
 
+/** What is waited for. */
+export const CompletionStep = {
+  /** AWS is making the snapshot. */
+  Complete: 'complete',
+  /** It is made, and will be readable soon. */
+  Readable: 'readable',
+} as const;
+export type CompletionStep = (typeof CompletionStep)[keyof typeof CompletionStep];
+
 /** What completing takes. */
-export interface CompleteContext {
+export interface CompletionContext {
+  /** Retrying. */
   readonly api: SnapshotApi;
   readonly clock: Clock;
-  readonly onProgress: OnProgress;
+  /** Called each time before the service is asked. @param blockCount what is in the snapshot. */
+  readonly onStep: (step: CompletionStep, blockCount: number) => void;
+  /** Called when CompleteSnapshot has taken the snapshot: from then on nothing can be lost. Default: nobody wants to know. */
+  readonly isAccepted?: (snapshotId: string) => void;
 }
 
 /**
@@ -29,24 +41,25 @@ export interface CompleteContext {
  */
 export async function completeSnapshot(
   pending: StartedSnapshotOf,
-  context: CompleteContext,
+  context: CompletionContext,
   signal: AbortSignal,
 ): Promise<void> {
   const { snapshotId, completing } = pending;
   assert(completing !== null, 'the count and the checksum are written down first');
   const { blockCount: changedBlocksCount, checksum } = completing;
-  const { api, clock } = context;
+  const { api, clock, isAccepted } = context;
   // [ebs: CompleteSnapshot] Asking again is a way of asking how far it is.
-  await poll(TransferStep.Complete, COMPLETE_MAX_MS, pending, context, signal, async () => {
+  await poll(CompletionStep.Complete, COMPLETE_MAX_MS, pending, context, signal, async () => {
     const status = await callPending(pending, clock, signal, () =>
       api.completeSnapshot({ snapshotId, changedBlocksCount, checksum }, { signal }),
     );
     if (status === SnapshotStatus.Error)
       throw new SnapshotLostError(`${snapshotId} ended in the state "error"`);
+    isAccepted?.(snapshotId);
     return status === SnapshotStatus.Completed;
   });
   // [ebs: Reading] `completed` is not yet readable.
-  await poll(TransferStep.Readable, READABLE_MAX_MS, pending, context, signal, async () => {
+  await poll(CompletionStep.Readable, READABLE_MAX_MS, pending, context, signal, async () => {
     try {
       await api.listSnapshotBlocks({ snapshotId, resultsMax: LIST_RESULTS_MIN }, { signal });
       return true;
@@ -58,17 +71,16 @@ export async function completeSnapshot(
 }
 
 async function poll(
-  step: TransferStep,
+  step: CompletionStep,
   maxMs: number,
   { snapshotId, completing }: StartedSnapshotOf,
-  { clock, onProgress }: CompleteContext,
+  { clock, onStep }: CompletionContext,
   signal: AbortSignal,
   isDone: () => Promise<boolean>,
 ): Promise<void> {
-  const count = completing?.blockCount ?? 0;
   const endMs = clock.nowMs() + maxMs;
   for (let pauseMs = FIRST_POLL_MS; ; pauseMs = Math.min(POLL_MS, pauseMs * 2)) {
-    onProgress({ step, snapshotId, doneCount: count, totalCount: count, movedCount: count });
+    onStep(step, completing?.blockCount ?? 0);
     if (await isDone()) return;
     if (clock.nowMs() >= endMs) {
       throw new CommitError(
