@@ -14,6 +14,19 @@ interface RunningGroup {
   lentCount: number;
 }
 
+/** A group that has a bound. */
+interface BoundGroup {
+  readonly places: Limiter;
+  /** What is only prefetched, has a place in the group and waits for one among all, as the queue knows it. */
+  readonly prefetching: Set<string>;
+}
+
+/** Where in the queue. */
+interface QueuePlace {
+  readonly priority: number;
+  readonly id?: string;
+}
+
 /** Instead of what a task gives: it has not begun. */
 const BOUND = Symbol('the group has a bound');
 
@@ -25,9 +38,9 @@ export class Limiter {
   readonly #queue: PQueue;
   #inFlightMax: number;
   #lentCount = 0;
-  /** Groups that have a bound. */
-  readonly #groups = new Map<string, Limiter>();
+  readonly #groups = new Map<string, BoundGroup>();
   readonly #running = new Map<string, RunningGroup>();
+  #lastId = 0;
 
   /** @param inFlightMax tasks that run at the same time, at least 1. */
   constructor(inFlightMax: number) {
@@ -43,7 +56,7 @@ export class Limiter {
   /** Tasks that wait for a place. */
   get waitingCount(): number {
     let count = this.#queue.size;
-    for (const group of this.#groups.values()) count += group.waitingCount;
+    for (const { places } of this.#groups.values()) count += places.waitingCount;
     return count;
   }
 
@@ -78,10 +91,12 @@ export class Limiter {
    * @param inFlightMax at least 1; Infinity takes the bound away.
    */
   boundGroup(group: string, inFlightMax: number): void {
-    const known = this.#groups.get(group);
-    if (known !== undefined && known.inFlightMax !== inFlightMax) known.inFlightMax = inFlightMax;
+    const places = this.#groups.get(group)?.places;
+    if (places !== undefined && places.inFlightMax !== inFlightMax) places.inFlightMax = inFlightMax;
     if (inFlightMax === Number.POSITIVE_INFINITY) this.#groups.delete(group);
-    else if (known === undefined) this.#groups.set(group, new Limiter(inFlightMax));
+    else if (places === undefined) {
+      this.#groups.set(group, { places: new Limiter(inFlightMax), prefetching: new Set() });
+    }
   }
 
   /** As {@link run}, for a task of a group. @throws what run throws. */
@@ -92,12 +107,15 @@ export class Limiter {
     signal?: AbortSignal,
   ): Promise<T> {
     const known = this.#groups.get(group);
-    const counted = (): Promise<T> => this.#counting(group, task);
-    if (known !== undefined) return known.run(() => this.run(counted, lane, signal), lane, signal);
-    // Whoever gets a place after the group has got a bound waits for one of its own first.
-    const start = (): Promise<T | typeof BOUND> =>
-      this.#groups.has(group) ? Promise.resolve(BOUND) : counted();
-    const answer = await this.run(start, lane, signal);
+    // Whoever gets a place after the group has got a bound, or another one, waits for a place in that first.
+    const start = (): Promise<T | typeof BOUND> => {
+      const bound = this.#groups.get(group);
+      return bound === undefined || bound === known ? this.#counting(group, task) : Promise.resolve(BOUND);
+    };
+    const answer =
+      known === undefined
+        ? await this.run(start, lane, signal)
+        : await this.#runBound(known, start, lane, signal);
     return answer === BOUND ? this.runIn(group, task, lane, signal) : answer;
   }
 
@@ -110,15 +128,16 @@ export class Limiter {
    * @throws the signal's reason, or what the task throws.
    */
   run<T>(task: () => Promise<T>, lane: Lane = Lane.Demand, signal?: AbortSignal): Promise<T> {
-    const priority = LANE_PRIORITY[lane];
-    return signal === undefined
-      ? this.#queue.add(task, { priority })
-      : this.#runWithSignal(task, priority, signal);
+    return this.#runAt({ priority: LANE_PRIORITY[lane] }, task, signal);
+  }
+
+  #runAt<T>(place: QueuePlace, task: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+    return signal === undefined ? this.#queue.add(task, place) : this.#runWithSignal(place, task, signal);
   }
 
   // The queue would give the place of a running task away as soon as its signal aborts, so that more would run than
   // the bound allows: it gets a signal that is of no effect once the task has begun.
-  async #runWithSignal<T>(task: () => Promise<T>, priority: number, signal: AbortSignal): Promise<T> {
+  async #runWithSignal<T>(place: QueuePlace, task: () => Promise<T>, signal: AbortSignal): Promise<T> {
     signal.throwIfAborted();
     const waiting = new AbortController();
     const leave = onAbort(signal, () => waiting.abort(signal.reason));
@@ -127,10 +146,41 @@ export class Limiter {
       return task();
     };
     try {
-      return await this.#queue.add(begin, { priority, signal: waiting.signal });
+      return await this.#queue.add(begin, { ...place, signal: waiting.signal });
     } finally {
       leave();
     }
+  }
+
+  async #runBound<T>(
+    { places, prefetching }: BoundGroup,
+    task: () => Promise<T>,
+    lane: Lane,
+    signal: AbortSignal | undefined,
+  ): Promise<T> {
+    if (lane === Lane.Demand) {
+      // Where it has to wait for what is only prefetched, that is waited for: it must not stay behind the demand of others.
+      if (places.inFlightCount >= places.inFlightMax) this.#raise(prefetching);
+      return places.run(() => this.run(task, lane, signal), lane, signal);
+    }
+    this.#lastId += 1;
+    const id = `prefetch ${this.#lastId}`;
+    const wait = async (): Promise<T> => {
+      prefetching.add(id);
+      const leave = onAbort(signal, () => prefetching.delete(id));
+      const begin = (): Promise<T> => {
+        leave();
+        prefetching.delete(id);
+        return task();
+      };
+      return this.#runAt({ priority: LANE_PRIORITY[lane], id }, begin, signal);
+    };
+    return places.run(wait, lane, signal);
+  }
+
+  #raise(waiting: Set<string>): void {
+    for (const id of waiting) this.#queue.setPriority(id, LANE_PRIORITY[Lane.Demand]);
+    waiting.clear();
   }
 
   async #counting<T>(group: string, task: () => Promise<T>): Promise<T> {
@@ -154,6 +204,7 @@ export class Limiter {
 
   /** Resolves when nothing runs and nothing waits. */
   async idle(): Promise<void> {
+    for (const { places } of this.#groups.values()) await places.idle();
     await this.#queue.onIdle();
   }
 }

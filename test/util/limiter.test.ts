@@ -172,3 +172,63 @@ t.test('a task of a group with a bound is taken out by its signal, demand goes f
   await Promise.all(results.filter((_, index) => index !== 2));
   t.strictSame(begun, ['a', 'd', 'p']);
 });
+
+t.test(
+  'prefetch of a group that is given up while it waits for a place among all leaves nothing behind',
+  async (t) => {
+    const limiter = new Limiter(1);
+    const begun: string[] = [];
+    limiter.boundGroup('slow', 1);
+    const other = heldTask('other', begun);
+    const running = limiter.runIn('other', other.task);
+    const controller = new AbortController();
+    const given = limiter.runIn('slow', heldTask('gone', begun).task, Lane.Prefetch, controller.signal);
+    await Promise.resolve();
+    controller.abort(new Error('gone'));
+    const demand = limiter.runIn('slow', () => Promise.resolve('d'));
+    await t.rejects(given, { message: 'gone' });
+    other.finish();
+    t.equal(await demand, 'd');
+    await running;
+    t.strictSame(begun, ['other']);
+  },
+);
+
+t.test('demand takes the prefetch along that it waits for', async (t) => {
+  const limiter = new Limiter(1);
+  const begun: string[] = [];
+  limiter.boundGroup('slow', 1);
+  const held = ['o1', 'o2', 'p', 'd', 'o3', 'o4'].map((name) => heldTask(name, begun));
+  const results = held.map(({ task }, index) =>
+    limiter.runIn(
+      index === 2 || index === 3 ? 'slow' : 'others',
+      task,
+      index === 2 ? Lane.Prefetch : Lane.Demand,
+    ),
+  );
+  for (const { finish } of held.slice(0, 5)) finish();
+  await Promise.all(results.slice(0, 3));
+  t.strictSame(begun.slice(0, 3), ['o1', 'o2', 'p']);
+  held[5]?.finish();
+  await Promise.all(results);
+  t.strictSame(begun, ['o1', 'o2', 'p', 'o3', 'o4', 'd']);
+});
+
+t.test('a bound that is taken away and made anew holds for what waited before', async (t) => {
+  const limiter = new Limiter(1);
+  const begun: string[] = [];
+  limiter.boundGroup('slow', 1);
+  const held = ['other', 's1', 's2', 's3'].map((name) => heldTask(name, begun));
+  const results = held.map(({ task }, index) => limiter.runIn(index === 0 ? 'other' : 'slow', task));
+  limiter.boundGroup('slow', Number.POSITIVE_INFINITY);
+  await new Promise(setImmediate);
+  limiter.boundGroup('slow', 1);
+  limiter.inFlightMax = 4;
+  await new Promise(setImmediate);
+  t.strictSame(begun, ['other', 's1']);
+  t.equal(limiter.waitingCount, 2);
+  for (const { finish } of held) finish();
+  await limiter.idle();
+  t.strictSame(begun, ['other', 's1', 's2', 's3'], 'idle after what waited in a group as well');
+  await Promise.all(results);
+});
