@@ -55,8 +55,14 @@ export class LineageGroups {
     return found;
   }
 
-  /** They are of one lineage, and so is everything that is related to either. @returns whether that is news. */
+  /**
+   * They are of one lineage, and so is everything that is related to either. One that was removed while the service was
+   * asked is left alone.
+   *
+   * @returns whether that is news.
+   */
   relate(a: LineageMember, b: LineageMember): boolean {
+    if (!this.#groups.has(a) || !this.#groups.has(b)) return false;
     const kept = this.#groupOf(a);
     const gone = this.#groupOf(b);
     if (kept === gone) return false;
@@ -72,8 +78,9 @@ export class LineageGroups {
     return true;
   }
 
-  /** They are of different lineages, and so is everything that is related to either. */
+  /** They are of different lineages, and so is everything that is related to either; else as {@link relate}. */
   separate(a: LineageMember, b: LineageMember): void {
+    if (!this.#groups.has(a) || !this.#groups.has(b)) return;
     const first = this.#groupOf(a);
     const second = this.#groupOf(b);
     if (first === second) return;

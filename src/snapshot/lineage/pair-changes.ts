@@ -16,6 +16,7 @@ export class PairChanges {
   /** Where the listing began that has come to no change so far. */
   #openStart: number | undefined;
   #callCount = 0;
+  #isClosed = false;
 
   /**
    * @param secondSizeGib of the second one's volume.
@@ -57,7 +58,8 @@ export class PairChanges {
       if (range === undefined) continue;
       this.#openStart = undefined;
       const page = ChangePage.of(startIndex, range.endIndex, range.blocks);
-      this.#pages.insert(page);
+      // What is put in afterwards would count for ever in the memory that the pairs share.
+      if (!this.#isClosed) this.#pages.insert(page);
       // The page itself, for it may have been dropped from the index again.
       if (page.covers(blockIndex)) return page.runAt(blockIndex).flags !== 0;
     }
@@ -73,6 +75,7 @@ export class PairChanges {
 
   /** Lets go of everything. */
   close(): void {
+    this.#isClosed = true;
     this.#pages.close();
   }
 }

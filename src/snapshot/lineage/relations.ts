@@ -124,7 +124,10 @@ export class Relations {
   /** Forgets a snapshot. */
   remove(member: LineageMember): void {
     for (const [other, { changes }] of this.#pairs.get(member) ?? []) {
-      this.#pairs.get(other)?.delete(member);
+      const theirs = this.#pairs.get(other);
+      theirs?.delete(member);
+      // It may have been thought of once more after it had been forgotten itself.
+      if (theirs?.size === 0) this.#pairs.delete(other);
       changes.close();
     }
     this.#pairs.delete(member);

@@ -6,7 +6,9 @@ import { EbsErrorKind, EbsOperation } from '../../../src/ebs/errors.js';
 import { BlockCache } from '../../../src/snapshot/block-cache.js';
 import { DiskCache } from '../../../src/snapshot/disk/disk-cache.js';
 import { Lineage } from '../../../src/snapshot/lineage/lineage.js';
+import { PairChanges } from '../../../src/snapshot/lineage/pair-changes.js';
 import { openSnapshotDevice, type SnapshotDevice } from '../../../src/snapshot/snapshot-device.js';
+import { TokenMemory } from '../../../src/snapshot/token-memory.js';
 import { Limiter } from '../../../src/util/limiter.js';
 import { MIB } from '../../../src/util/units.js';
 import { joinChunks } from '../../fixtures/device-contract.js';
@@ -357,3 +359,35 @@ async function readRandomly(
   }
   await Promise.all(underWay);
 }
+
+t.test('a relative that is forgotten while it is compared fails nobody', async (t) => {
+  for (const isRelated of [true, false]) {
+    const api = new FakeLineage();
+    const forgotten = api.add({ written: [5] });
+    const asked = api.add({ ...(isRelated ? { parent: forgotten } : {}), written: [5] });
+    const { open, read } = await start(t, api);
+    const first = await open(forgotten);
+    await read(first, forgotten, [5]);
+    first.close();
+    const device = await open(asked);
+    // As many closed ones as are remembered, and one more that closes in the middle of the comparison.
+    for (let count = 1; count < 512; count += 1) (await open(api.add({ written: [] }))).close();
+    const last = await open(api.add({ written: [] }));
+    api.hook = (operation) => {
+      if (operation === EbsOperation.ListChangedBlocks) last.close();
+    };
+    t.equal(await read(device, asked, [5]), 1);
+    t.equal(api.compared.length, 1);
+  }
+});
+
+t.test('what is listed for a pair that has been forgotten takes no memory', async (t) => {
+  const api = new FakeLineage();
+  const firstSnapshotId = api.add({ written: upTo(20) });
+  const secondSnapshotId = api.add({ parent: firstSnapshotId, written: [3] });
+  const memory = new TokenMemory();
+  const changes = new PairChanges(api, { firstSnapshotId, secondSnapshotId }, 1, memory);
+  api.hook = () => changes.close();
+  t.equal(await changes.learn(3, 1, new AbortController().signal), true);
+  t.equal(memory.sizeBytes, 0);
+});
