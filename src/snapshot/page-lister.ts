@@ -14,6 +14,8 @@ export interface PageSource<Block> {
   readonly snapshotId: string;
   /** Empty pages that may come in a row. */
   readonly emptyPagesMax: number;
+  /** Whether a page may lead further than its last block: then the next one is asked for by token, not by index. */
+  readonly leavesOut: boolean;
   /** Makes one list call. */
   list(position: PagePosition, options: CallOptions): Promise<ListedPage<Block>>;
 }
@@ -40,8 +42,18 @@ export function snapshotBlocksOf(api: SnapshotApi, snapshotId: string): PageSour
     operation: EbsOperation.ListSnapshotBlocks,
     snapshotId,
     emptyPagesMax: EMPTY_PAGES_MAX,
+    leavesOut: false,
     list: (position, options) => api.listSnapshotBlocks({ snapshotId, ...position }, options),
   };
+}
+
+/** A listing that can go on. */
+interface LeftListing {
+  /** Nothing is known from this block on. */
+  readonly startIndex: number;
+  readonly pageToken: string;
+  /** In a row. */
+  readonly emptyPages: number;
 }
 
 /**
@@ -50,8 +62,8 @@ export function snapshotBlocksOf(api: SnapshotApi, snapshotId: string): PageSour
 export class PageLister<Block extends { readonly blockIndex: number } = ListedBlock> {
   readonly #source: PageSource<Block>;
   #volumeSizeGib: number | undefined;
-  /** Where a listing was left after pages that were empty. */
-  #paused: { readonly startIndex: number; readonly pageToken: string } | undefined;
+  /** Where the last listing was left. */
+  #left: LeftListing | undefined;
 
   constructor(source: PageSource<Block>) {
     this.#source = source;
@@ -62,6 +74,11 @@ export class PageLister<Block extends { readonly blockIndex: number } = ListedBl
     return this.#volumeSizeGib;
   }
 
+  /** Whether the last listing was left among empty pages: how far they came, nothing says. */
+  get isAmongEmptyPages(): boolean {
+    return this.#left !== undefined && this.#left.emptyPages > 0;
+  }
+
   /**
    * Lists from `startIndex` until there is at least one block, or none is left: usually one call. After a failure among
    * empty pages the same listing goes on where it broke off.
@@ -69,10 +86,10 @@ export class PageLister<Block extends { readonly blockIndex: number } = ListedBl
    * @throws {EbsError} as the list operation; `contract-violation` when the answer is impossible.
    */
   async list(startIndex: number, resultsMax: number, options: CallOptions): Promise<ListedRange<Block>> {
-    const { emptyPagesMax } = this.#source;
-    const range = await this.listPart(startIndex, resultsMax, emptyPagesMax, options);
-    if (range === undefined) throw this.#violation(`${emptyPagesMax} empty pages came in a row`);
-    return range;
+    for (;;) {
+      const range = await this.listPart(startIndex, resultsMax, this.#source.emptyPagesMax, options);
+      if (range !== undefined) return range;
+    }
   }
 
   /**
@@ -86,8 +103,10 @@ export class PageLister<Block extends { readonly blockIndex: number } = ListedBl
     pagesMax: number,
     options: CallOptions,
   ): Promise<ListedRange<Block> | undefined> {
-    let pageToken = this.#paused?.startIndex === startIndex ? this.#paused.pageToken : undefined;
-    this.#paused = undefined;
+    const left = this.#left?.startIndex === startIndex ? this.#left : undefined;
+    this.#left = undefined;
+    let pageToken = left?.pageToken;
+    let emptyPages = left?.emptyPages ?? 0;
     let restartCount = 0;
     for (let pageCount = 0; pageCount < pagesMax; pageCount += 1) {
       const start = pageToken === undefined ? { startingBlockIndex: startIndex } : { pageToken };
@@ -98,7 +117,7 @@ export class PageLister<Block extends { readonly blockIndex: number } = ListedBl
         // [ebs: ListSnapshotBlocks] A page token lives for 60 minutes: begin again where it led from.
         const tokenIsOld = pageToken !== undefined && isEbsError(error, EbsErrorKind.InvalidPageToken);
         if (!tokenIsOld || restartCount === PAGE_TOKEN_RESTARTS_MAX) {
-          if (pageToken !== undefined && !tokenIsOld) this.#paused = { startIndex, pageToken };
+          if (pageToken !== undefined && !tokenIsOld) this.#left = { startIndex, pageToken, emptyPages };
           throw error;
         }
         restartCount += 1;
@@ -106,11 +125,20 @@ export class PageLister<Block extends { readonly blockIndex: number } = ListedBl
         continue;
       }
       const range = this.#rangeOf(startIndex, page);
+      const { nextToken } = page;
+      if (nextToken === undefined) return range;
+      if (page.blocks.length > 0) {
+        if (this.#source.leavesOut)
+          this.#left = { startIndex: range.endIndex, pageToken: nextToken, emptyPages: 0 };
+        return range;
+      }
       // [ebs: ListSnapshotBlocks] A page can be empty with a NextToken.
-      if (page.blocks.length > 0 || page.nextToken === undefined) return range;
-      pageToken = page.nextToken;
+      pageToken = nextToken;
+      emptyPages += 1;
+      if (emptyPages === this.#source.emptyPagesMax)
+        throw this.#violation(`${emptyPages} empty pages came in a row`);
     }
-    if (pageToken !== undefined) this.#paused = { startIndex, pageToken };
+    if (pageToken !== undefined) this.#left = { startIndex, pageToken, emptyPages };
     return undefined;
   }
 

@@ -3,7 +3,7 @@ import { BLOCK_BYTES, BLOCKS_PER_GIB } from '../../ebs/constants.js';
 import type { SnapshotApi } from '../../ebs/snapshot-api.js';
 import type { SnapshotDescription } from '../../ec2/ec2-api.js';
 import { changedRanges, type RangeSource } from '../../transfer/found-ranges.js';
-import { scanAll } from '../../transfer/scan.js';
+import { scanAll } from '../../transfer/scan-all.js';
 import { messageOf, SnapnbdError } from '../../util/errors.js';
 import { Lane, Limiter } from '../../util/limiter.js';
 
@@ -83,11 +83,19 @@ function sourceOf(api: SnapshotApi, { older, snapshot }: ComparedPair): RangeSou
   return changedRanges(api, ids, snapshot.volumeSizeGib * BLOCKS_PER_GIB);
 }
 
-/** The same, each of its listings in a place of a limiter. */
+/** The same, each of its calls in a place of a limiter. */
 function pagedBy(lists: Limiter, source: RangeSource): RangeSource {
   return {
     ...source,
-    list: (firstBlock, signal) => lists.run(() => source.list(firstBlock, signal), Lane.Demand, signal),
+    walk: (firstBlock) => {
+      const walk = source.walk(firstBlock);
+      return {
+        get isLost() {
+          return walk.isLost;
+        },
+        next: (signal) => lists.run(() => walk.next(signal), Lane.Demand, signal),
+      };
+    },
   };
 }
 

@@ -7,7 +7,8 @@ import {
   type FoundRange,
   type RangeSource,
 } from '../../transfer/found-ranges.js';
-import { scanAll, scanInOrder, scanSample } from '../../transfer/scan.js';
+import { scanInOrder, scanSample } from '../../transfer/scan.js';
+import { scanAll, type OnRange } from '../../transfer/scan-all.js';
 import { systemClock } from '../../util/clock.js';
 import type { Logger } from '../../util/logger.js';
 import { connectApi } from '../api-connection.js';
@@ -18,9 +19,8 @@ export { createLogWriter } from '../log-writer.js';
 export { checkSnapshotId } from '../export-spec.js';
 export { watchStopSignals } from '../stop-signals.js';
 
-/** A volume of which fewer list calls could not tell everything is looked at in places, unless that finds little. */
+/** A volume that takes more list calls is looked at in places: ten seconds at the account's quota. */
 const LISTS_MAX = 500;
-const RESULTS_PER_LIST = 10_000;
 /** Places that are looked at, by a call each: a minute and a half at the account's quota. */
 const SAMPLE_CELLS_MAX = 4096;
 
@@ -59,41 +59,22 @@ export interface MapFacts extends MappedVolume {
 export type MakeMaps = (volume: MappedVolume, cellsMax: number) => readonly DiskMap[];
 
 /**
- * Fills maps with where the data of a snapshot lies, and what has changed. Volumes that are too full to be listed in some
- * ten seconds are looked at in as many places as there are cells, unless `isExact`.
+ * Fills maps with where the data of a snapshot lies, and what has changed. Volumes that turn out too full to be listed in
+ * some ten seconds are looked at in as many places as there are cells, unless `isExact`.
  *
  * @throws {EbsError}, {EnvironmentError}; the signal's reason.
  */
 export async function mapSnapshot(
   task: MapTask & { readonly isExact: boolean; readonly makeMaps: MakeMaps },
 ): Promise<MapFacts> {
-  const { onProgress, signal, makeMaps } = task;
   return withSources(task, async ({ written, changed, usage }) => {
     const { blockCount } = written;
     const volume = { blockCount, sizeBytes: blockCount * BLOCK_BYTES, blockBytes: BLOCK_BYTES };
     const sources = changed === undefined ? [written] : [written, changed];
-    const isSmall = task.isExact || blockCount <= LISTS_MAX * RESULTS_PER_LIST;
-    let maps = makeMaps(volume, isSmall ? Number.POSITIVE_INFINITY : SAMPLE_CELLS_MAX);
-    let counts = sources.map(() => 0);
-    let isExact = isSmall;
-    if (!isSmall) {
-      counts = [];
-      for (const source of sources)
-        counts.push(await sampled(source, maps, { ...task, isComparison: source === changed }));
-      isExact = Math.max(...counts) <= LISTS_MAX * RESULTS_PER_LIST;
-      if (isExact) maps = makeMaps(volume, Number.POSITIVE_INFINITY);
-    }
-    if (isExact) {
-      counts = [];
-      for (const [index, source] of sources.entries()) {
-        let found = 0;
-        await scanAll(source, signal, (range, scannedBlocks) => {
-          found += fill(maps, range, index === 1);
-          onProgress((index + scannedBlocks / blockCount) / sources.length);
-        });
-        counts.push(found);
-      }
-    }
+    const callsMax = task.isExact ? Number.POSITIVE_INFINITY : LISTS_MAX;
+    let counts = await listed(task, sources, volume, callsMax);
+    const isExact = counts !== undefined;
+    counts ??= await sampled(task, sources, volume);
     return { ...volume, dataBlocks: counts[0] ?? 0, changedBlocks: counts[1], isExact, ...usage() };
   });
 }
@@ -158,26 +139,50 @@ async function withSources<T>(task: MapTask, run: (sources: Sources) => Promise<
   }
 }
 
-/** @returns how many blocks there are in all, if the places that were looked at are like the others. */
+type DrawTask = MapTask & { readonly makeMaps: MakeMaps };
+
+/** @returns how many blocks there are, of each source; undefined when that takes more than so many calls for one of them. */
+async function listed(
+  { signal, onProgress, makeMaps }: DrawTask,
+  sources: readonly RangeSource[],
+  volume: MappedVolume,
+  callsMax: number,
+): Promise<readonly number[] | undefined> {
+  const maps = makeMaps(volume, Number.POSITIVE_INFINITY);
+  const counts: number[] = [];
+  for (const [index, source] of sources.entries()) {
+    let found = 0;
+    const onRange: OnRange = (range, scannedBlocks) => {
+      found += fill(maps, range, index === 1);
+      onProgress((index + scannedBlocks / volume.blockCount) / sources.length);
+    };
+    if (!(await scanAll(source, signal, onRange, callsMax))) return undefined;
+    counts.push(found);
+  }
+  return counts;
+}
+
+/** @returns how many blocks there are in all, of each source, if the places that were looked at are like the others. */
 async function sampled(
-  source: RangeSource,
-  maps: readonly DiskMap[],
-  {
-    signal,
-    onProgress,
-    isComparison,
-  }: Pick<MapTask, 'signal' | 'onProgress'> & { readonly isComparison: boolean },
-): Promise<number> {
+  { signal, onProgress, makeMaps }: DrawTask,
+  sources: readonly RangeSource[],
+  volume: MappedVolume,
+): Promise<readonly number[]> {
+  const { blockCount } = volume;
+  const maps = makeMaps(volume, SAMPLE_CELLS_MAX);
   const partCount = Math.max(...maps.map(({ cellCount }) => cellCount));
-  const { blockCount } = source;
-  let estimate = 0;
-  await scanSample(source, partCount, signal, (range, scannedBlocks) => {
-    const found = fill(maps, range, isComparison);
-    const looked = range.endBlock - range.firstBlock;
-    estimate += looked === 0 ? 0 : (found / looked) * Math.max(looked, blockCount / partCount);
-    onProgress(scannedBlocks / blockCount);
-  });
-  return Math.round(estimate);
+  const counts: number[] = [];
+  for (const [index, source] of sources.entries()) {
+    let estimate = 0;
+    await scanSample(source, partCount, signal, (range, scannedBlocks) => {
+      const found = fill(maps, range, index === 1);
+      const looked = range.endBlock - range.firstBlock;
+      estimate += looked === 0 ? 0 : (found / looked) * Math.max(looked, blockCount / partCount);
+      onProgress((index + scannedBlocks / blockCount) / sources.length);
+    });
+    counts.push(Math.round(estimate));
+  }
+  return counts;
 }
 
 /** @returns how many blocks are in the runs. */

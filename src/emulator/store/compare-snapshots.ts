@@ -34,8 +34,13 @@ export async function compareSnapshots(
     const firstReference = first.pageReference(page);
     const secondReference = second.pageReference(page);
     if (firstReference === undefined && secondReference === undefined) continue;
-    const inSecond = await second.page(page);
     const isSame = isSamePage(firstReference, secondReference);
+    const rowCount = secondReference?.rowCount ?? 0;
+    if (isSame && fromBlockIndex <= page * PAGE_BLOCKS && candidates + rowCount <= candidatesMax) {
+      candidates += rowCount;
+      continue;
+    }
+    const inSecond = await second.page(page);
     const inFirst = isSame ? inSecond : await first.page(page);
     for (const candidate of mergePages(inFirst, inSecond, fromBlockIndex)) {
       if (candidates === candidatesMax) return { changed, nextBlockIndex: candidate.blockIndex };

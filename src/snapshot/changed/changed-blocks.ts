@@ -29,6 +29,7 @@ export function changedBlocksOf(
     operation: EbsOperation.ListChangedBlocks,
     snapshotId: pair.secondSnapshotId,
     emptyPagesMax: 1000 + Math.ceil(blockCount / LIST_RESULTS_MIN),
+    leavesOut: true,
     list: async (position, options) => {
       const page = await api.listChangedBlocks({ ...pair, ...position }, options);
       const { expiryMs, nextToken } = page;
