@@ -112,7 +112,8 @@ export class Relations {
       const callsBefore = pair.changes.callCount;
       pair.learning = this.#ask(pair.changes, blockIndex, callsMax).finally(() => {
         pair.learning = undefined;
-        pair.vainCalls += pair.changes.callCount - callsBefore;
+        const isVain = pair.changes.isChanged(blockIndex) === undefined;
+        pair.vainCalls = isVain ? pair.vainCalls + pair.changes.callCount - callsBefore : 0;
       });
       await pair.learning;
       return Answer.Related;

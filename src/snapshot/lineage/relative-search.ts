@@ -182,7 +182,6 @@ export class RelativeSearch {
       return;
     }
     pair.owedBlocks = 0;
-    pair.vainCalls = 0;
     if (isFurther) this.#odds.learnt(!isChanged);
   }
 

@@ -22,6 +22,7 @@ import { workFolder } from '../../fixtures/work-folder.js';
 interface Opened {
   readonly log: MemoryLog;
   readonly clock: ManualClock;
+  readonly lineage: Lineage;
   readonly open: (snapshotId: string) => Promise<SnapshotDevice>;
   /** Reads blocks, and compares them. @returns the Gets that this took. */
   readonly read: (device: SnapshotDevice, snapshotId: string, blocks: readonly number[]) => Promise<number>;
@@ -70,6 +71,7 @@ async function start(
   return {
     log,
     clock,
+    lineage,
     close,
     open: async (snapshotId) => {
       const limiter = new Limiter(16);
@@ -220,6 +222,21 @@ t.test(
     t.ok(gets >= 80 && gets <= 100, `${gets} Gets before it is known, for a call costs a fifth of one`);
   },
 );
+
+t.test('questions that were answered do not count against a comparison', async (t) => {
+  const api = new FakeLineage();
+  const first = api.add({ written: upTo(100) });
+  const second = api.add({ parent: first, written: upTo(100) });
+  api.candidatesMax = 1;
+  const { lineage, open, read } = await start(t, api);
+  await read(await open(first), first, [60]);
+  const device = await open(second);
+  for (const blockIndex of upTo(60))
+    t.equal(await lineage.isSame(second, { snapshotId: first, volumeSizeGib: 1 }, blockIndex), false);
+  t.equal(api.compared.length, 60, 'one call for each');
+  t.equal(await read(device, second, [60]), 1);
+  t.equal(api.compared.length, 61, 'a call costs a fifth of a Get');
+});
 
 t.test('a relative whose fetch fails costs nobody else his answer', async (t) => {
   const api = new FakeLineage();
