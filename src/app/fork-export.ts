@@ -12,7 +12,7 @@ import { openFork, type ForkContext, type OwnedFork } from './fork-opening.js';
 
 /**
  * Opens a fork to be served: with its control socket, and committing by itself where that was asked for. A commit that
- * broke off is finished.
+ * broke off is finished. If it cannot be served, a fork that was made for it is removed.
  *
  * @throws what {@link openFork} throws.
  */
@@ -28,7 +28,7 @@ export async function openForkExport(
     if ('since' in source) metaContexts = await served.compare(source.since, context);
     await served.start(context.forks.commitEveryMs);
   } catch (error) {
-    await served.close();
+    await served.undo();
     throw error;
   }
   return {
@@ -86,11 +86,21 @@ class ServedFork {
   }
 
   async close(): Promise<void> {
+    await this.#end();
+    await this.#owned.close();
+  }
+
+  /** The same for an export that has come to nothing: a fork that was made for it is removed. */
+  async undo(): Promise<void> {
+    await this.#end();
+    await this.#owned.undo();
+  }
+
+  async #end(): Promise<void> {
     this.#isClosed = true;
     this.#timer?.cancel();
     this.#changes?.close();
     await this.#control?.close();
-    await this.#owned.close();
   }
 
   #commit(isLive: boolean, request: CommitRequest): Promise<CommitResult> {

@@ -45,6 +45,8 @@ export interface OwnedFork {
   readonly path: string;
   /** Closes it, and lets others have it. */
   close(): Promise<void>;
+  /** The same; if it was made just now, it is removed as well. */
+  undo(): Promise<void>;
 }
 
 /** The folders of the forks, by the settings. */
@@ -87,29 +89,28 @@ async function openLocked(
   try {
     const options = optionsOf(name, path, context);
     const isThere = await folders.has(name);
-    const fork =
-      isThere || source === undefined
-        ? await Fork.open(options)
-        : await create(name, source, options, context);
-    if (source !== undefined) {
-      try {
-        checkSource(name, source, fork.store.state);
-      } catch (error) {
-        await fork.close();
-        throw error;
-      }
-    }
-    return {
-      fork,
-      path,
-      close: async () => {
+    const removeIfMade = async (): Promise<void> => {
+      if (!isThere && source !== undefined) await folders.remove(name);
+    };
+    try {
+      const fork =
+        isThere || source === undefined
+          ? await Fork.open(options)
+          : await create(name, source, options, context);
+      if (source !== undefined) await checkedSource(name, source, fork);
+      const close = async (beforeOthers?: () => Promise<void>): Promise<void> => {
         try {
           await fork.close();
+          await beforeOthers?.();
         } finally {
           await lock.release();
         }
-      },
-    };
+      };
+      return { fork, path, close: () => close(), undo: () => close(removeIfMade) };
+    } catch (error) {
+      await removeIfMade();
+      throw error;
+    }
   } catch (error) {
     await lock.release();
     throw error;
@@ -178,6 +179,15 @@ async function create(
     return await Fork.create(options, origin, base);
   } catch (error) {
     await base.close?.();
+    throw error;
+  }
+}
+
+async function checkedSource(name: string, source: ForkSource, fork: Fork): Promise<void> {
+  try {
+    checkSource(name, source, fork.store.state);
+  } catch (error) {
+    await fork.close();
     throw error;
   }
 }

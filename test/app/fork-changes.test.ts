@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import type { RegisteredExport } from '../../src/app/export-registry.js';
@@ -225,8 +226,31 @@ t.test('unrelated snapshots do not open, and leave the fork free; one bitmap mea
     if (operation === EbsOperation.ListChangedBlocks) throw fail(EbsErrorKind.UnrelatedSnapshots);
   };
   await t.rejects(open(place, root, [other]), { message: /unrelated/ });
+  t.strictSame(
+    readdirSync(join(place.stateDir, 'forks')),
+    [],
+    'nothing is left of a fork that was made for it',
+  );
+  ebs.before = (operation) => {
+    if (operation === EbsOperation.ListSnapshotBlocks) throw fail(EbsErrorKind.NotFound);
+  };
+  await t.rejects(open(place, root, []), { message: /not-found/ });
+  t.strictSame(readdirSync(join(place.stateDir, 'forks')), [], 'nor where the snapshot cannot be read');
+  ebs.before = () => undefined;
+  const written = await open(place, root, []);
+  await written.device.write?.(0, Buffer.alloc(SECTOR_BYTES, 1));
+  await written.device.flush?.();
+  await written.device.close?.();
+  ebs.before = (operation) => {
+    if (operation === EbsOperation.ListChangedBlocks) throw fail(EbsErrorKind.UnrelatedSnapshots);
+  };
+  await t.rejects(open(place, root, [other]), { message: /unrelated/ });
   ebs.before = () => undefined;
   const served = await open(place, root, [root, other], true);
+  t.ok(
+    (await flagsBySector(served, `ebs:changed:${root}`, (below) => below - 1))[0],
+    'what was staged before stays',
+  );
   t.strictSame(
     [...(served.device.metaContexts?.keys() ?? [])],
     [
