@@ -65,8 +65,9 @@ async function mount(snapshotId: string, directory: string, options: MountOption
 }
 
 async function umount(directory: string, options: Pick<MountOptions, 'stateDir'>): Promise<void> {
-  const { unmountSnapshot } = await import('../app/mounting/mounting.js');
-  const forkName = await unmountSnapshot({ directory, stateDir: options.stateDir });
+  const { unmountSnapshot, createLogWriter } = await import('../app/mounting/mounting.js');
+  const logger = createLogWriter({ level: 'warn', write: (line) => process.stderr.write(line) });
+  const forkName = await unmountSnapshot({ directory, stateDir: options.stateDir, logger });
   if (forkName === undefined) return;
   process.stdout.write(
     `The fork ${forkName} is kept: "snapnbd commit ${forkName}" or "snapnbd discard ${forkName}".\n`,

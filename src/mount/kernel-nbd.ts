@@ -54,6 +54,11 @@ export async function detachFromKernel(folder: string): Promise<void> {
   await becomesTrue(() => clientsOf(folder).length === 0, DETACH_WAIT_MS);
 }
 
+/** Whether a device is attached to the server of a mount. */
+export function isAttached(folder: string): boolean {
+  return clientsOf(folder).length > 0;
+}
+
 /** By ioctl: a device that is attached by netlink lives without a process, and nothing would tell whose it is. */
 async function runNbdClient(args: readonly string[]): Promise<ProgramOutcome> {
   const outcome = await runProgram('nbd-client', [...args, '-nonetlink']);

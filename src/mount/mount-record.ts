@@ -37,7 +37,14 @@ export class MountRecords {
       if (systemCodeOf(error) === 'ENOENT') return [];
       throw new EnvironmentError(`Cannot read ${this.folder}: ${systemReason(error)}.`, { cause: error });
     }
-    return names.flatMap((name) => this.#readFile(join(this.folder, name)) ?? []);
+    return names.flatMap((name) => {
+      try {
+        return this.#readFile(join(this.folder, name)) ?? [];
+      } catch (error) {
+        if (!(error instanceof EnvironmentError)) throw error;
+        return [];
+      }
+    });
   }
 
   /** @throws {EnvironmentError} when it cannot be kept. */

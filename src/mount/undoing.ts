@@ -1,9 +1,9 @@
 import { rmSync } from 'node:fs';
 import { EnvironmentError } from '../util/errors.js';
 import { fuseFileOf, detachFuse } from './fuse.js';
-import { detachFromKernel } from './kernel-nbd.js';
+import { detachFromKernel, isAttached } from './kernel-nbd.js';
 import type { MountRecord } from './mount-record.js';
-import { backingFileOf, everythingMounted } from './mount-table.js';
+import { backingFileOf, everythingMounted, type Mounted } from './mount-table.js';
 import { endProcesses } from './processes.js';
 import { mustRunProgram } from './program.js';
 
@@ -16,7 +16,7 @@ import { mustRunProgram } from './program.js';
 export async function undoMount(record: MountRecord): Promise<void> {
   const { directory, folder } = record;
   // Only what is mounted from our own device: the directory may have been used for something else since.
-  const own = everythingMounted().filter(({ source }) => isOwn(source, record));
+  const own = ownMounts(record);
   const elsewhere = own.find(({ place }) => place !== directory);
   if (elsewhere !== undefined)
     throw inUse(directory, `its disk is mounted on "${elsewhere.place}" too`, elsewhere.place);
@@ -36,6 +36,13 @@ function inUse(directory: string, reason: string, blocking: string): Environment
   return new EnvironmentError(
     `Cannot unmount "${directory}": ${reason}. Unmount that first: umount ${blocking}.`,
   );
+}
+
+/** What is mounted from its disk. A device that is neither attached nor mounted where it was may be somebody else's by now. */
+function ownMounts(record: MountRecord): readonly Mounted[] {
+  const own = everythingMounted().filter(({ source }) => isOwn(source, record));
+  const isOurs = own.some(({ place }) => place === record.directory) || isAttached(record.folder);
+  return isOurs ? own : own.filter(({ source }) => isOwn(source, { ...record, nbdDevice: null }));
 }
 
 /** True for the disk of the mount, a partition of it, or a loop device over it. */

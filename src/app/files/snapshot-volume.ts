@@ -65,7 +65,7 @@ export function parseSnapshotPath(text: string): SnapshotPath {
  */
 export async function openSnapshotVolume(task: VolumeTask): Promise<SnapshotVolume> {
   const { snapshotId, partition, api, logger, signal } = task;
-  if (isRoot()) await undoAbandoned(new MountRecords(defaultStateDir(process.env)));
+  if (isRoot()) await undoAbandoned(new MountRecords(defaultStateDir(process.env)), logger);
   const connection = await connectApi(api, { logger, clock: systemClock });
   const releases: (() => void | Promise<void>)[] = [() => connection.close()];
   const close = async (): Promise<void> => {

@@ -64,7 +64,7 @@ export async function mountSnapshot(task: MountTask): Promise<Mounted> {
       `Cannot mount on ${directory}: it is in use already. "snapnbd umount ${directory}" undoes what "snapnbd mount" did there.`,
     );
   }
-  await undoAbandoned(records);
+  await undoAbandoned(records, task.logger);
   const { volume, record } = await mountVolume({
     ...task,
     snapshotId,
@@ -85,6 +85,7 @@ export async function mountSnapshot(task: MountTask): Promise<Mounted> {
 export async function unmountSnapshot(task: {
   readonly directory: string;
   readonly stateDir?: string | undefined;
+  readonly logger: Logger;
 }): Promise<string | undefined> {
   requireRoot('umount');
   const records = new MountRecords(task.stateDir ?? defaultStateDir(process.env));
@@ -96,7 +97,7 @@ export async function unmountSnapshot(task: {
   }
   await undoMount(record);
   records.remove(record.directory);
-  await undoAbandoned(records);
+  await undoAbandoned(records, task.logger);
   return record.forkName ?? undefined;
 }
 
