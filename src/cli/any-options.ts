@@ -23,7 +23,7 @@ export function addAnyOptions(command: Command): Command {
   return command
     .option(
       '--any',
-      'open any snapshot that a client asks for by its id; clients are shown those of the account',
+      'open any snapshot that a client asks for, as snap-ID or snap-ID,since=snap-ID; clients are shown those of the account',
     )
     .addOption(
       new Option(

@@ -36,7 +36,7 @@ export function serveCommand(): Command {
     .argument(
       '[EXPORT...]',
       'snap-ID, NAME=snap-ID, NAME=fork:snap-ID, NAME=blank:SIZE, or NAME=memory:SIZE; the first is also the default export. ' +
-        'After a snapshot ",since=snap-ID" lets clients ask what has changed since that one; repeatable',
+        'After a snapshot ",since=snap-ID" lets clients ask what has changed since that one; repeatable; with --any, clients write it themselves',
     )
     .option(
       '--one-bitmap',
@@ -84,7 +84,7 @@ Examples:
   snapnbd serve snap-0123456789abcdef0
   snapnbd serve root=snap-0123456789abcdef0 --listen unix:/run/snapnbd.sock
   snapnbd serve today=snap-0123456789abcdef1,since=snap-0123456789abcdef0    (see docs/BACKUP.md)
-  snapnbd serve --any --allow 'tag:Name=prod-*'    (any of these, by its id; docs/OPERATIONS.md)
+  snapnbd serve --any --allow 'tag:Name=prod-*'    (a client names snap-ID, or snap-ID,since=snap-ID)
   snapnbd serve --config /etc/snapnbd.yaml
   snapnbd serve scratch=memory:1GiB --listen 127.0.0.1:0
   snapnbd serve root=fork:snap-0123456789abcdef0    (writable; then "snapnbd commit root")
