@@ -25,7 +25,9 @@ export function cpCommand(): Command {
 }
 
 const NOTES = `
-Modes, times, symbolic and hard links are kept, and owners when root; holes stay holes. Extended attributes are not.
+Modes, times, symbolic and hard links are kept, and owners when root; holes stay holes. Extended attributes and access
+control lists are kept where setfattr is installed; those that could not be are counted, on stderr and in --json.
+Devices, sockets and pipes are skipped.
 
 Example:
   snapnbd cp -r snap-0123456789abcdef0:/etc snap-0123456789abcdef0:/home/ann /tmp/restored`;

@@ -59,6 +59,13 @@ export interface DirectoryEntry {
  */
 export type FileRef = string | Uint8Array | Pick<FileStat, 'inodeNumber'>;
 
+/** An extended attribute, as getxattr(2) gives it. */
+export interface FileAttribute {
+  /** With its namespace: `user.mime_type`, `system.posix_acl_access`. */
+  readonly name: Buffer;
+  readonly value: Buffer;
+}
+
 /** What goes with each question. */
 export interface FileOptions {
   readonly signal?: AbortSignal;
@@ -102,4 +109,9 @@ export interface Filesystem {
   readFile(file: FileRef, options?: ReadOptions): AsyncIterable<ReadChunk>;
   /** Where a symbolic link leads, as the bytes that it holds. A path is not followed at its last part. */
   readLink(file: FileRef, options?: FileOptions): Promise<Buffer>;
+  /**
+   * The extended attributes of a file, access control lists among them; a path is not followed at its last part.
+   * Undefined where they cannot be read on this machine.
+   */
+  readAttributes(file: FileRef, options?: FileOptions): Promise<readonly FileAttribute[] | undefined>;
 }

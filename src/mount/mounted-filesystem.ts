@@ -6,6 +6,7 @@ import { FileError, FileErrorCode } from '../files/file-error.js';
 import {
   FileKind,
   type DirectoryEntry,
+  type FileAttribute,
   type FileOptions,
   type FileRef,
   type Filesystem,
@@ -18,6 +19,7 @@ import type { VolumeContents } from '../files/recognition/contents.js';
 import { assert } from '../util/assert.js';
 import { systemCodeOf } from '../util/errors.js';
 import { systemReason } from '../util/system-reason.js';
+import { MountedAttributes } from './mounted-attributes.js';
 import { InodeNumbers, statOf } from './mounted-stat.js';
 
 /** What is read at once of a file. */
@@ -45,6 +47,7 @@ export class MountedFilesystem implements Filesystem {
   readonly rootInodeNumber: number;
   readonly #root: MountedFile;
   readonly #inodeNumbers: InodeNumbers;
+  readonly #attributes = new MountedAttributes();
   /** Where that is which was handed out. */
   readonly #places = new WeakMap<object, Buffer>();
 
@@ -131,6 +134,11 @@ export class MountedFilesystem implements Filesystem {
       );
     }
     return this.#linkTarget(place);
+  }
+
+  async readAttributes(file: FileRef): Promise<readonly FileAttribute[] | undefined> {
+    const { place } = await this.#resolve(file, false);
+    return this.#attributes.read(place);
   }
 
   async #resolve(file: FileRef, followsLast: boolean): Promise<MountedFile> {

@@ -20,11 +20,24 @@ export function programEnvironment(): NodeJS.ProcessEnv {
   return { ...process.env, PATH: `${process.env.PATH ?? ''}:${SYSTEM_PATH}`, LC_ALL: 'C' };
 }
 
-/** Runs a program of the system to its end; never rejects. It is killed after two minutes. */
-export function runProgram(name: string, args: readonly string[]): Promise<ProgramOutcome> {
+/** More than any program here writes: what 64 files have of extended attributes, most of all. */
+const OUTPUT_BYTES_MAX = 64 * 1024 * 1024;
+
+/**
+ * Runs a program of the system to its end; never rejects. It is killed after two minutes.
+ *
+ * @param input for its standard input. With it, what goes in and comes out has a character for each byte.
+ */
+export function runProgram(name: string, args: readonly string[], input?: string): Promise<ProgramOutcome> {
   return new Promise((resolve) => {
-    const options = { env: programEnvironment(), timeout: TIMEOUT_MS, killSignal: 'SIGKILL' } as const;
-    execFile(name, [...args], options, (error, stdout, stderr) => {
+    const options = {
+      env: programEnvironment(),
+      timeout: TIMEOUT_MS,
+      killSignal: 'SIGKILL',
+      maxBuffer: OUTPUT_BYTES_MAX,
+      encoding: input === undefined ? 'utf8' : 'latin1',
+    } as const;
+    const child = execFile(name, [...args], options, (error, stdout, stderr) => {
       const isMissing = systemCodeOf(error) === 'ENOENT';
       const code = typeof error?.code === 'number' ? error.code : 1;
       resolve({
@@ -33,6 +46,9 @@ export function runProgram(name: string, args: readonly string[]): Promise<Progr
         complaint: lastWordOf(stderr),
       });
     });
+    // One that has ended, or never began, reads nothing: how it ended says more.
+    child.stdin?.on('error', () => undefined);
+    child.stdin?.end(input, 'latin1');
   });
 }
 

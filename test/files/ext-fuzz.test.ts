@@ -39,6 +39,7 @@ async function readEverything(filesystem: Filesystem): Promise<{ readBytes: numb
       const stat = await filesystem.stat(file, { followsLast: false });
       if (seen.has(stat.inodeNumber)) return;
       seen.add(stat.inodeNumber);
+      await filesystem.readAttributes(file);
       if (stat.kind === FileKind.Symlink) await filesystem.readLink(file);
       if (stat.kind === FileKind.Directory) {
         for await (const { inodeNumber } of filesystem.readDirectory(file)) {
@@ -79,6 +80,8 @@ async function makeImage(folder: string, name: string, options: readonly string[
     path,
     `${IMAGE_BYTES / 1024}k`,
   ]);
+  const setting = `ea_set /large user.attribute ${'long'.repeat(50)}`;
+  await mustRun('debugfs', ['-w', '-R', setting, path]);
   return readFileSync(path);
 }
 
@@ -87,7 +90,7 @@ for (const [name, options] of [
   ['ext4 without checksums', ['-t', 'ext4', '-O', '^metadata_csum,^has_journal']],
   ['ext4 with inline data', ['-t', 'ext4', '-I', '256', '-O', 'inline_data,^metadata_csum,^has_journal']],
 ] as const) {
-  t.test(`flipped bytes in ${name}`, needsPrograms('mke2fs'), async (t) => {
+  t.test(`flipped bytes in ${name}`, needsPrograms('mke2fs', 'debugfs'), async (t) => {
     const image = await makeImage(workFolder(t), 'image', options);
     const sound = await readEverything(await openFilesystem(deviceOf(image)));
     t.match(sound, { errorCount: 0 }, 'the sound image is read whole');

@@ -4,6 +4,7 @@ import { FileKind, type FileStat, type Filesystem } from '../../files/filesystem
 import { EnvironmentError, messageOf, SnapnbdError, systemCodeOf } from '../../util/errors.js';
 import { Limiter } from '../../util/limiter.js';
 import { systemReason } from '../../util/system-reason.js';
+import { AttributeKeeper } from './attribute-keeping.js';
 import {
   applyMetadata,
   isSpecial,
@@ -15,8 +16,10 @@ import {
 import { InodeSet } from './inode-set.js';
 import { shownName } from './shown-name.js';
 
-/** Each may wait for a block of its own; together they take some 64 MiB at most. */
-const FILES_AT_ONCE_MAX = 8;
+/** Files whose content is copied: each may wait for a block of its own; together they take some 64 MiB at most. */
+const CONTENTS_AT_ONCE_MAX = 8;
+/** With those that are waited for otherwise: a program sets the attributes of many files in the time of one. */
+const FILES_AT_ONCE_MAX = 64;
 /** Names of files with several, by which the others find them. More are copied as files of their own. */
 const LINKED_FILES_MAX = 1_000_000;
 
@@ -53,6 +56,8 @@ export interface CopyResult {
   readonly failureCount: number;
   /** Devices, sockets and pipes: they are left out. */
   readonly skippedCount: number;
+  /** Files that were copied without all of their extended attributes. */
+  readonly attributesLostCount: number;
 }
 
 /**
@@ -70,10 +75,14 @@ export async function copyFiles(task: CopyTask): Promise<CopyResult> {
       `Cannot copy several files to "${destination}": it is no directory that is there.`,
     );
   }
+  const keepsOwners = task.keepsOwners ?? process.getuid?.() === 0;
+  const attributes = new AttributeKeeper(filesystem, keepsOwners);
   const copier = new Copier(task, {
     filesystem,
     isForced,
-    keepsOwners: task.keepsOwners ?? process.getuid?.() === 0,
+    keepsOwners,
+    attributes,
+    contents: new Limiter(CONTENTS_AT_ONCE_MAX),
     onBytes: (lengthBytes) => copier.addBytes(lengthBytes),
     signal,
   });
@@ -92,6 +101,7 @@ export async function copyFiles(task: CopyTask): Promise<CopyResult> {
       await copier.copy(found, Buffer.from(target), Buffer.from(path));
     });
   }
+  if (attributes.summary !== undefined) task.onProblem(attributes.summary);
   return copier.result();
 }
 
@@ -108,7 +118,6 @@ async function existingDirectory(path: string): Promise<string | undefined> {
 class Copier {
   readonly #task: CopyTask;
   readonly #context: WriteContext;
-  readonly #limiter = new Limiter(FILES_AT_ONCE_MAX);
   readonly #entered = new InodeSet();
   /** Where the first name of a file with several was written; resolves without a path when that failed. */
   readonly #linked = new Map<number, Promise<Buffer | undefined>>();
@@ -134,6 +143,7 @@ class Copier {
       bytes: this.#bytes,
       failureCount: this.#failureCount,
       skippedCount: this.#skippedCount,
+      attributesLostCount: this.#context.attributes.lostCount,
     };
   }
 
@@ -164,7 +174,7 @@ class Copier {
       await this.#copyDirectory(stat, target, path);
       return;
     }
-    await this.#limiter.run(() => this.#copyFile(stat, target), undefined, this.#task.signal);
+    await this.#copyFile(stat, target);
     this.#fileCount += 1;
     this.addBytes(0);
   }

@@ -3,6 +3,8 @@ import { chmod, lchown, link, lstat, lutimes, open, rename, symlink, unlink, uti
 import type { FileStat, Filesystem } from '../../files/filesystem.js';
 import { FileKind } from '../../files/filesystem.js';
 import { EnvironmentError, systemCodeOf } from '../../util/errors.js';
+import type { AttributeKeeper } from './attribute-keeping.js';
+import type { Limiter } from '../../util/limiter.js';
 import { shownName } from './shown-name.js';
 
 /** How files are written. */
@@ -12,6 +14,10 @@ export interface WriteContext {
   readonly isForced: boolean;
   /** Root keeps the owners. */
   readonly keepsOwners: boolean;
+  /** Keeps the extended attributes. */
+  readonly attributes: AttributeKeeper;
+  /** How many contents are written at once. */
+  readonly contents: Limiter;
   /** Called with what was written, in bytes, holes included. */
   readonly onBytes: (lengthBytes: number) => void;
   readonly signal: AbortSignal | undefined;
@@ -22,28 +28,35 @@ const OWNER_BITS = 0o6000;
 
 /** Copies a regular file: under a temporary name first, holes left out, then with its mode, owner and times. */
 export async function writeFile(target: Buffer, stat: FileStat, context: WriteContext): Promise<void> {
-  const { filesystem, signal, onBytes } = context;
   await putInPlace(target, context, async (temporary) => {
-    // Exclusive: it is never something that is there already, nor what a link leads to.
-    const file = await open(temporary, 'wx', 0o600);
-    try {
-      let at = 0;
-      for await (const chunk of filesystem.readFile(stat, signal === undefined ? {} : { signal })) {
-        if (chunk instanceof Uint8Array) {
-          await writeAll(file, chunk, at);
-          at += chunk.length;
-          onBytes(chunk.length);
-        } else {
-          at += chunk.zeroBytes;
-          onBytes(chunk.zeroBytes);
-        }
-      }
-      await file.truncate(stat.sizeBytes);
-    } finally {
-      await file.close();
-    }
+    await context.contents.run(() => writeContent(temporary, stat, context), undefined, context.signal);
     await applyMetadata(temporary, stat, context);
   });
+}
+
+async function writeContent(
+  temporary: Buffer,
+  stat: FileStat,
+  { filesystem, signal, onBytes }: WriteContext,
+): Promise<void> {
+  // Exclusive: it is never something that is there already, nor what a link leads to.
+  const file = await open(temporary, 'wx', 0o600);
+  try {
+    let at = 0;
+    for await (const chunk of filesystem.readFile(stat, signal === undefined ? {} : { signal })) {
+      if (chunk instanceof Uint8Array) {
+        await writeAll(file, chunk, at);
+        at += chunk.length;
+        onBytes(chunk.length);
+      } else {
+        at += chunk.zeroBytes;
+        onBytes(chunk.zeroBytes);
+      }
+    }
+    await file.truncate(stat.sizeBytes);
+  } finally {
+    await file.close();
+  }
 }
 
 /** Makes a symbolic link, whatever it leads to: it is not followed here. */
@@ -52,6 +65,7 @@ export async function writeLink(target: Buffer, stat: FileStat, context: WriteCo
   await putInPlace(target, context, async (temporary) => {
     await symlink(leadsTo, temporary);
     if (context.keepsOwners) await lchown(temporary, stat.uid, stat.gid);
+    await context.attributes.keep(stat, temporary, context.signal);
     await lutimes(temporary, secondsOf(stat.accessTime), secondsOf(stat.modifyTime));
   });
 }
@@ -61,13 +75,17 @@ export async function writeHardLink(target: Buffer, existing: Buffer, context: W
   await putInPlace(target, context, (temporary) => link(existing, temporary));
 }
 
-/** Owner, mode and times, in this order: each of them changes the next. Times are kept to a quarter of a microsecond. */
+/**
+ * Owner, attributes, mode and times, in this order: a change of the owner takes away attributes, and a mode may forbid
+ * to set them. Times are kept to a quarter of a microsecond.
+ */
 export async function applyMetadata(
   path: Buffer,
   stat: FileStat,
-  { keepsOwners }: Pick<WriteContext, 'keepsOwners'>,
+  { keepsOwners, attributes, signal }: Pick<WriteContext, 'keepsOwners' | 'attributes' | 'signal'>,
 ): Promise<void> {
   if (keepsOwners) await lchown(path, stat.uid, stat.gid);
+  await attributes.keep(stat, path, signal);
   await chmod(path, keepsOwners ? stat.mode : stat.mode & ~OWNER_BITS);
   await utimes(path, secondsOf(stat.accessTime), secondsOf(stat.modifyTime));
 }

@@ -11,6 +11,7 @@ import { damaged, FileError, FileErrorCode } from '../file-error.js';
 import {
   FileKind,
   type DirectoryEntry,
+  type FileAttribute,
   type FileOptions,
   type FileRef,
   type Filesystem,
@@ -20,6 +21,7 @@ import {
 } from '../filesystem.js';
 import { VolumeReader, type ByteRange } from '../volume-reader.js';
 import type { BlockDevice } from '../../device/block-device.js';
+import { readAttributes } from './attributes.js';
 import { ExtBlocks, type JournalledBlock } from './blocks.js';
 import { directoryEntries } from './directory.js';
 import { Compat, Incompat, InodeFlag } from './features.js';
@@ -133,6 +135,15 @@ export class ExtFilesystem implements Filesystem {
       throw new FileError(FileErrorCode.WrongKind, `Cannot read ${nameOf(file)} as a link: it is none.`);
     }
     return this.#linkTarget(inode, signal);
+  }
+
+  async readAttributes(file: FileRef, { signal }: FileOptions = {}): Promise<readonly FileAttribute[]> {
+    const inode = await this.#resolve(file, false, signal);
+    return readAttributes(inode, {
+      ...this.#context(signal),
+      checksumSeed: this.#superblock.checksumSeed,
+      inode: (inodeNumber) => this.#inode(inodeNumber, signal),
+    });
   }
 
   #context(signal: AbortSignal | undefined): ContentContext {

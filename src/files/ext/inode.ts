@@ -1,6 +1,7 @@
 import { crc32c, crc32cOfUint32 } from '../crc32c.js';
 import { damaged } from '../file-error.js';
 import { FileKind, type FileStat, type FileTime } from '../filesystem.js';
+import { ATTRIBUTE_MAGIC, attributeEntries, AttributePrefix } from './attribute-format.js';
 import { Incompat, InodeFlag, RoCompat } from './features.js';
 import type { ExtSuperblock } from './superblock.js';
 
@@ -133,25 +134,13 @@ export function inlineDataOf(inode: ExtInode): Buffer {
   return Buffer.concat([inode.block, rest]).subarray(0, sizeBytes);
 }
 
-const ATTRIBUTE_MAGIC = 0xea020000;
-const ATTRIBUTE_INDEX_SYSTEM = 7;
-
 /** The attribute `system.data` in the inode itself, which is the only place for it. */
-export function inlineAttributeOf({ bytes, attributesStart, stat }: ExtInode): Buffer | undefined {
+export function inlineAttributeOf({ bytes, attributesStart }: ExtInode): Buffer | undefined {
   if (attributesStart === 0 || attributesStart + 4 > bytes.length) return undefined;
   if (bytes.readUInt32LE(attributesStart) !== ATTRIBUTE_MAGIC) return undefined;
   const first = attributesStart + 4;
-  let at = first;
-  while (at + 16 <= bytes.length && bytes.readUInt32LE(at) !== 0) {
-    const nameBytes = bytes.readUInt8(at);
-    const name = bytes.toString('latin1', at + 16, at + 16 + nameBytes);
-    if (bytes.readUInt8(at + 1) === ATTRIBUTE_INDEX_SYSTEM && name === 'data') {
-      const start = first + bytes.readUInt16LE(at + 2);
-      const lengthBytes = bytes.readUInt32LE(at + 8);
-      if (start + lengthBytes > bytes.length) throw damaged(`an attribute of inode ${stat.inodeNumber}`);
-      return bytes.subarray(start, start + lengthBytes);
-    }
-    at += 16 + Math.ceil(nameBytes / 4) * 4;
+  for (const { prefixIndex, suffix, value } of attributeEntries(bytes, first, first)) {
+    if (prefixIndex === AttributePrefix.System && suffix.toString('latin1') === 'data') return value;
   }
   return undefined;
 }
