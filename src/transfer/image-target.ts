@@ -85,13 +85,7 @@ export class ImageTarget {
   }
 
   async write(blockIndex: number, bytes: Buffer): Promise<void> {
-    const position = blockIndex * BLOCK_BYTES;
-    for (let at = 0; at < bytes.length;) {
-      at += await this.#attempt('write', async () => {
-        const { bytesWritten } = await this.#handle.write(bytes, at, bytes.length - at, position + at);
-        return bytesWritten;
-      });
-    }
+    await this.#write(bytes, blockIndex * BLOCK_BYTES);
     this.#unsyncedBytes += bytes.length;
     if (this.#unsyncedBytes >= SYNC_BYTES) this.#syncBeside();
   }
@@ -111,7 +105,7 @@ export class ImageTarget {
       const found = buffer.subarray(0, Math.min(buffer.length, end - at));
       const count = await this.#read(found, at);
       if (found.subarray(0, count).equals(ZEROS.subarray(0, count))) continue;
-      await this.#attempt('write', () => this.#handle.write(ZEROS, 0, found.length, at));
+      await this.#write(ZEROS.subarray(0, found.length), at);
     }
   }
 
@@ -146,6 +140,16 @@ export class ImageTarget {
       .finally(() => {
         this.#syncing = undefined;
       });
+  }
+
+  /** A disk that is about to be full takes a part, and tells that it is full when it is asked to take the rest. */
+  async #write(bytes: Buffer, position: number): Promise<void> {
+    for (let at = 0; at < bytes.length;) {
+      at += await this.#attempt('write', async () => {
+        const { bytesWritten } = await this.#handle.write(bytes, at, bytes.length - at, position + at);
+        return bytesWritten;
+      });
+    }
   }
 
   async #read(target: Buffer, position: number): Promise<number> {
