@@ -65,7 +65,7 @@ export class ProfileStore {
     }
   }
 
-  /** Snapshots that there are profiles of, the latest first. */
+  /** Snapshots that there are profiles of, the latest first. @throws {EnvironmentError} when that cannot be told. */
   list(): readonly string[] {
     return this.#names()
       .filter((name) => name.startsWith(`${this.#service}-`))
@@ -102,7 +102,9 @@ export class ProfileStore {
         .map(({ name }) => name);
     } catch (error) {
       if (systemCodeOf(error) === 'ENOENT') return [];
-      throw error;
+      throw new EnvironmentError(`Cannot look for profiles in ${this.#folder}: ${systemReason(error)}.`, {
+        cause: error,
+      });
     }
   }
 

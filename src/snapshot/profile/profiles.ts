@@ -110,10 +110,10 @@ class ProfileSession implements ReadWatcher {
   }
 
   async #bringRelatives(): Promise<void> {
-    const { lineage, store } = this.#options;
+    const { lineage } = this.#options;
     const { snapshotId } = this.#device;
     if (lineage === undefined) return;
-    for (const otherId of store.list().slice(0, RELATIVES_MAX)) {
+    for (const otherId of this.#latest()) {
       const profile = this.#load(otherId);
       const [first] = profile?.blocks ?? [];
       if (profile === undefined || first === undefined) continue;
@@ -148,6 +148,15 @@ class ProfileSession implements ReadWatcher {
       const reason = messageOf(error);
       if (!(error instanceof EbsError)) throw error;
       logger.warn('cannot bring what was read first the last time', { ...subject, ...replay.result, reason });
+    }
+  }
+
+  #latest(): readonly string[] {
+    try {
+      return this.#options.store.list().slice(0, RELATIVES_MAX);
+    } catch (error) {
+      this.#options.logger.warn('profiles of other snapshots are left out', { reason: messageOf(error) });
+      return [];
     }
   }
 

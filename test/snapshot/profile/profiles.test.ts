@@ -203,6 +203,24 @@ t.test('a replay that fails is one line, and costs the reader nothing', async (t
   await readAll(second, trace);
 });
 
+t.test('profiles that cannot be looked for are a line each, and cost the reader nothing', async (t) => {
+  const api = new FakeLineage();
+  const snapshotId = api.add({ written: [1, 2] });
+  const dir = workFolder(t);
+  writeFileSync(join(dir, 'profiles-v1'), 'no folder');
+  const opened = await open(t, api, snapshotId, { dir, mode: 'use' });
+  await readAll(opened, [1, 2]);
+  opened.device.close();
+  t.match(
+    opened.log.lines.filter(({ level }) => level === 'warn').map(({ fields }) => fields.reason),
+    [
+      /Cannot use the profile .*not a folder/,
+      /Cannot look for profiles in .*not a folder/,
+      /Cannot keep the profile/,
+    ],
+  );
+});
+
 t.test('a profile is shipped, and whatever is none is refused in one line', async (t) => {
   const dir = workFolder(t);
   const place = { cacheDir: join(dir, 'from'), api: { endpointUrl: 'http://127.0.0.1:1' } };
