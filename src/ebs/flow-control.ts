@@ -105,8 +105,9 @@ class Flow {
     const all = this.#snapshots.size === 1 ? own : Number.POSITIVE_INFINITY;
     const size = this.#window.size(Math.min(this.#account.rate(nowMs), all));
     if (size !== this.#limiter.inFlightMax) this.#limiter.inFlightMax = size;
-    const ownSize = own === Number.POSITIVE_INFINITY ? own : this.#window.size(own);
-    this.#limiter.boundGroup(snapshotId, ownSize);
+    // One that was forgotten while its call was under way would keep its bound for ever.
+    const isBound = own !== Number.POSITIVE_INFINITY && this.#snapshots.get(snapshotId) === snapshot;
+    this.#limiter.boundGroup(snapshotId, isBound ? this.#window.size(own) : Number.POSITIVE_INFINITY);
   }
 
   #pacerOf(snapshotId: string): Pacer {

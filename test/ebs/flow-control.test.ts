@@ -186,3 +186,31 @@ t.test('[ebs: ThrottledSnapshot] what waits for a throttled snapshot holds no pl
   await clock.run(Promise.all(waiting));
   t.equal(limiter.inFlightCount, 0);
 });
+
+t.test('a throttled snapshot that is forgotten while its call is under way keeps no bound', async (t) => {
+  const clock = new ManualClock();
+  const bounds = new Map<string, number>();
+  class WatchedLimiter extends Limiter {
+    override boundGroup(group: string, inFlightMax: number): void {
+      super.boundGroup(group, inFlightMax);
+      bounds.set(group, inFlightMax);
+    }
+  }
+  const fake = new FakeSnapshot({ listed: [] });
+  const slow = Object.assign(Object.create(fake) as SnapshotApi, {
+    getSnapshotBlock: async ({ snapshotId }: { snapshotId: string }) => {
+      await clock.sleep(snapshotId === 'snap-slow' ? 1000 : 1);
+      if (snapshotId === 'snap-slow') throw fail(EbsErrorKind.ThrottledSnapshot);
+      return { bytes: EMPTY, declaredLengthBytes: 0, checksum: '', checksumAlgorithm: '' };
+    },
+  });
+  const gets = { limiter: new WatchedLimiter(8) };
+  const api = withFlowControl(slow, { gets, puts: { limiter: new Limiter(1) }, clock });
+  const get = (snapshotId: string): Promise<unknown> =>
+    api.getSnapshotBlock({ snapshotId, blockIndex: 0, blockToken: 't' });
+  await clock.run(get('snap-other'));
+  const refused = get('snap-slow').catch((error: unknown) => error);
+  await clock.run(Promise.all(Array.from({ length: 1100 }, (_, index) => get(`snap-${index}`))));
+  t.match(await clock.run(refused), { kind: EbsErrorKind.ThrottledSnapshot });
+  t.equal(bounds.get('snap-slow'), Number.POSITIVE_INFINITY);
+});
