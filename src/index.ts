@@ -8,6 +8,7 @@ export type {
   ExtentSource,
   ReadChunk,
   ReadResult,
+  ReadOptions,
   RequestOptions,
   WriteOptions,
   ZeroOptions,

@@ -1,3 +1,5 @@
+import type { Lease } from '../util/lease.js';
+
 /** A part of a read that is all zeros and was therefore not materialised. */
 export interface ZeroRun {
   /** At least 1. */
@@ -6,7 +8,8 @@ export interface ZeroRun {
 
 /**
  * One piece of what a read returns: bytes, or a run of zeros. The reader must not modify the bytes (they may be
- * the cache's own), and the device does not modify them either once it has handed them out.
+ * the cache's own), and the device does not modify them either once it has handed them out: before the end of the lease
+ * that the read came with, or ever, if it came without one.
  */
 export type ReadChunk = Uint8Array | ZeroRun;
 
@@ -44,6 +47,15 @@ export interface Extent {
 export interface RequestOptions {
   /** Aborts when nobody waits for the answer any more. The device may then reject with any error. */
   readonly signal?: AbortSignal;
+}
+
+/** What goes with a read. */
+export interface ReadOptions extends RequestOptions {
+  /**
+   * Ends when the reader looks at the bytes no more, so that the device may use their memory again. Default: nobody says
+   * when, and it never does.
+   */
+  readonly lease?: Lease | undefined;
 }
 
 /** What goes with a request that changes the device. */
@@ -126,7 +138,7 @@ export interface BlockDevice extends Partial<ExtentSource> {
   readonly metaContexts?: ReadonlyMap<string, ExtentSource>;
 
   /** Reads. Never short, never filled up: everything, or an error. */
-  read(offset: number, lengthBytes: number, options?: RequestOptions): ReadResult | Promise<ReadResult>;
+  read(offset: number, lengthBytes: number, options?: ReadOptions): ReadResult | Promise<ReadResult>;
   /**
    * Reads into `target` from `targetStart` on, at once, if everything is at hand: the quick way for small reads.
    * Optional, and never called with a length of 0.

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import { blockBuffers } from './block-buffers.js';
 import { answerError } from './error-map.js';
 import type { CallSubject } from './error-text.js';
 import { BLOCK_BYTES } from './constants.js';
@@ -21,8 +22,7 @@ export function readBlockBody(
       reject(body.errored ?? cutError());
       return;
     }
-    // Not from the shared pool: the block may stay in the cache for long.
-    const block = Buffer.allocUnsafeSlow(BLOCK_BYTES);
+    const block = blockBuffers.take();
     let lengthBytes = 0;
     const onAbort = (): void => void body.destroy(signal.reason as Error);
     signal.addEventListener('abort', onAbort, { once: true });

@@ -178,18 +178,18 @@ export class AnswerReader {
 
   #beginBody(head: ParsedHead): void {
     const { framing } = head;
-    const { expectedBytes, maxBytes } = this.#roomOf(head);
+    const room = this.#roomOf(head);
+    const { maxBytes } = room;
     this.#bodyMaxBytes = maxBytes;
     this.#bodyBytes = 0;
     if (framing.kind === 'length') {
       if (framing.lengthBytes > maxBytes) throw new AnswerTooLongError(head, maxBytes);
-      // Not from the shared pool: a block may stay in the cache for long.
-      this.#body = Buffer.allocUnsafeSlow(Math.min(framing.lengthBytes, expectedBytes));
+      this.#body = bufferFor(room, framing.lengthBytes);
       this.#bodyEnd = framing.lengthBytes;
       this.#state = framing.lengthBytes === 0 ? State.Done : State.Body;
       return;
     }
-    this.#body = Buffer.allocUnsafeSlow(Math.min(expectedBytes, maxBytes));
+    this.#body = bufferFor(room, maxBytes);
     this.#bodyEnd = framing.kind === 'close' ? Number.POSITIVE_INFINITY : 0;
     this.#state = framing.kind === 'close' ? State.Body : State.ChunkLine;
   }
@@ -245,4 +245,11 @@ export class AnswerReader {
     const found = this.#scratch.subarray(at, this.#scratchBytes).indexOf(wanted);
     return found < 0 ? -1 : at + found;
   }
+}
+
+/** A buffer for a body of at most so many bytes. */
+function bufferFor({ expectedBytes, take }: BodyRoom, lengthBytes: number): Buffer {
+  if (take !== undefined && lengthBytes >= expectedBytes) return take();
+  // Not from the shared pool: a block may stay in the cache for long.
+  return Buffer.allocUnsafeSlow(Math.min(lengthBytes, expectedBytes));
 }

@@ -16,6 +16,8 @@ export interface BodyRoom {
   /** Allocated at once, unless the body says that it is shorter. */
   readonly expectedBytes: number;
   readonly maxBytes: number;
+  /** Gives a buffer of `expectedBytes`, for a body that is not known to be shorter. Default: a new one. */
+  readonly take?: () => Buffer;
 }
 
 /** What came is not HTTP/1.1, or goes beyond what this reader takes. Its code begins as those of Node's own parser. */

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import { ANSWER_BYTES_MAX, tooLongError } from './answer-bound.js';
 import { readBlockBody } from './block-body.js';
+import { blockBuffers } from './block-buffers.js';
 import type { CallRunner } from './call-runner.js';
 import { BLOCK_BYTES, CHECKSUM_ALGORITHM } from './constants.js';
 import { answerError, toEbsError } from './error-map.js';
@@ -47,7 +48,11 @@ const CLOCK_SKEW_MS = 240_000;
 const PLAIN_COUNT = /^\d{1,15}$/;
 /** For answers that are not blocks: what they say is read once, so they grow as they come. */
 const OTHER_ROOM: BodyRoom = { expectedBytes: 16 * 1024, maxBytes: ANSWER_BYTES_MAX };
-const BLOCK_ROOM: BodyRoom = { expectedBytes: BLOCK_BYTES, maxBytes: BLOCK_BYTES };
+const BLOCK_ROOM: BodyRoom = {
+  expectedBytes: BLOCK_BYTES,
+  maxBytes: BLOCK_BYTES,
+  take: () => blockBuffers.take(),
+};
 
 /**
  * GetSnapshotBlock and PutSnapshotBlock without the SDK's own work for each call, which is more than that of all else;

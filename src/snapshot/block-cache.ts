@@ -1,8 +1,10 @@
 import { LRUCache } from 'lru-cache';
+import { blockBuffers } from '../ebs/block-buffers.js';
 import { BLOCK_BYTES, BLOCKS_PER_GIB, VOLUME_SIZE_MAX_GIB } from '../ebs/constants.js';
 import { assert } from '../util/assert.js';
 import { Limiter } from '../util/limiter.js';
 import { MIB } from '../util/units.js';
+import { CacheRoom } from './cache-room.js';
 import { PrefetchShares } from './prefetch-shares.js';
 
 /** Stands for a block of zeros, so that zeros take no memory. */
@@ -16,9 +18,6 @@ export const DEFAULT_CACHE_BYTES_MAX = 256 * MIB;
 /** Snapshot number times this, plus block index, is a key: exact, as volumes have at most 2^27 blocks. */
 const KEYS_PER_SNAPSHOT = VOLUME_SIZE_MAX_GIB * BLOCKS_PER_GIB;
 const SNAPSHOTS_MAX = Math.floor(Number.MAX_SAFE_INTEGER / KEYS_PER_SNAPSHOT);
-
-/** Blocks that were pushed out and are not collected yet count from here on: some always are. */
-const PUSHED_OUT_FREE_BYTES = 4 * MIB;
 
 /** Each holds a block, beside those that are fetched for readers. */
 const PREFETCHES_AT_ONCE_MAX = 32;
@@ -62,12 +61,13 @@ export class BlockCache {
             onInsert: (_entry, key, reason) => {
               if (reason === 'add') this.#tell(key, true);
             },
-            dispose: (_entry, key, reason) => {
+            dispose: (entry, key, reason) => {
+              if (typeof entry === 'object') blockBuffers.drop(entry);
               if (reason !== 'set') this.#tell(key, false);
             },
           })
         : undefined;
-    this.#room = new CacheRoom(this.#blocks, this.bytesMax);
+    this.#room = new CacheRoom(this.#blocks, this.bytesMax, blockBuffers);
   }
 
   /** The part of the cache that belongs to one snapshot. */
@@ -122,48 +122,6 @@ export class BlockCache {
   }
 }
 
-/**
- * What takes memory beside the blocks that are kept counts against the same bound, up to half of it: what is on its way,
- * and what was pushed out but is still part of a reply, or waits for the garbage collector.
- */
-class CacheRoom {
-  readonly #blocks: LRUCache<number, CacheEntry> | undefined;
-  readonly #bytesMax: number;
-  #comingBytes = 0;
-  /** Of all blocks that were kept at some time and have not been collected. */
-  #livingBytes = 0;
-  readonly #collected = new FinalizationRegistry<number>((bytes) => (this.#livingBytes -= bytes));
-
-  constructor(blocks: LRUCache<number, CacheEntry> | undefined, bytesMax: number) {
-    this.#blocks = blocks;
-    this.#bytesMax = bytesMax;
-  }
-
-  /** What may be kept at present. */
-  get bytesMax(): number {
-    const keptBytes = this.#blocks?.calculatedSize ?? 0;
-    const pushedOutBytes = Math.max(0, this.#livingBytes - keptBytes - PUSHED_OUT_FREE_BYTES);
-    return this.#bytesMax - Math.min(this.#comingBytes + pushedOutBytes, Math.floor(this.#bytesMax / 2));
-  }
-
-  /** Counts a block that is kept until its memory is given back. */
-  track(block: Buffer): void {
-    this.#livingBytes += block.length;
-    // The slices that replies are made of live as long as this, not as the block.
-    this.#collected.register(block.buffer, block.length);
-  }
-
-  changeBy(bytes: number): void {
-    this.#comingBytes += bytes;
-    this.trim();
-  }
-
-  trim(): void {
-    const blocks = this.#blocks;
-    while (blocks !== undefined && blocks.calculatedSize > this.bytesMax) blocks.pop();
-  }
-}
-
 /** The blocks of one snapshot in a {@link BlockCache}, by their index. */
 export class SnapshotCache {
   readonly #blocks: LRUCache<number, CacheEntry> | undefined;
@@ -198,9 +156,12 @@ export class SnapshotCache {
 
   /** Keeps a block. One that another snapshot brought here takes no further memory. */
   set(blockIndex: number, block: CachedBlock): void {
-    if (this.#blocks === undefined) return;
     const key = this.#firstKey + blockIndex;
     const entry = this.#entryOf(key, block);
+    if (this.#blocks === undefined || costOf(entry) > this.#blocks.maxSize) {
+      if (typeof entry === 'object') blockBuffers.drop(entry);
+      return;
+    }
     if (typeof entry === 'object') {
       this.#room.track(entry);
       this.#owners.set(entry, key);
@@ -220,6 +181,7 @@ export class SnapshotCache {
     const entry = this.#entryOf(this.#firstKey + blockIndex, block);
     if ((this.#blocks?.calculatedSize ?? 0) + costOf(entry) <= this.#room.bytesMax)
       this.set(blockIndex, block);
+    else if (typeof entry === 'object') blockBuffers.drop(entry);
   }
 
   /** What is kept under a key: the block, or where it is. */

@@ -1,6 +1,8 @@
 import type { ReadChunk, ReadResult } from '../device/block-device.js';
+import { blockBuffers } from '../ebs/block-buffers.js';
 import { BLOCK_BYTES } from '../ebs/constants.js';
 import { assert } from '../util/assert.js';
+import type { Lease } from '../util/lease.js';
 import { ZERO_BLOCK, type CachedBlock } from './block-cache.js';
 import type { PendingBlock } from './block-fetcher.js';
 
@@ -17,11 +19,21 @@ export class ReadPlan {
   readonly #offset: number;
   readonly #lengthBytes: number;
   readonly #firstIndex: number;
+  readonly #lease: Lease | undefined;
   readonly #blocks: (CachedBlock | undefined)[] = [];
   #missingCount = 0;
 
-  /** @param atHand gives a block that need not be waited for. */
-  constructor(offset: number, lengthBytes: number, atHand: (blockIndex: number) => CachedBlock | undefined) {
+  /**
+   * @param atHand gives a block that need not be waited for.
+   * @param lease of whoever gets the bytes. Default: they do not say when they have done with them.
+   */
+  constructor(
+    offset: number,
+    lengthBytes: number,
+    atHand: (blockIndex: number) => CachedBlock | undefined,
+    lease: Lease | undefined,
+  ) {
+    this.#lease = lease;
     this.#offset = offset;
     this.#lengthBytes = lengthBytes;
     this.#firstIndex = Math.floor(offset / BLOCK_BYTES);
@@ -29,6 +41,7 @@ export class ReadPlan {
     for (let blockIndex = this.#firstIndex; blockIndex < endIndex; blockIndex += 1) {
       const block = atHand(blockIndex);
       if (block === undefined) this.#missingCount += 1;
+      else if (block !== ZERO_BLOCK) blockBuffers.lend(block, lease);
       this.#blocks.push(block);
     }
   }
@@ -48,6 +61,7 @@ export class ReadPlan {
         const fetched = fetch(this.#firstIndex + position);
         pending.push(fetched);
         fetched.block.then((arrived) => {
+          if (arrived !== ZERO_BLOCK) blockBuffers.lend(arrived, this.#lease);
           this.#blocks[position] = arrived;
           this.#missingCount -= 1;
           if (this.#missingCount === 0) resolve();

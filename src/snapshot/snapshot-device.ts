@@ -6,10 +6,12 @@ import {
   type Extent,
   type ExtentOptions,
   type ReadChunk,
+  type ReadOptions,
   type ReadResult,
   type RequestOptions,
 } from '../device/block-device.js';
 import { DeviceErrno, DeviceError } from '../device/device-error.js';
+import { blockBuffers } from '../ebs/block-buffers.js';
 import { BLOCK_BYTES } from '../ebs/constants.js';
 import { EbsError } from '../ebs/errors.js';
 import type { SnapshotApi } from '../ebs/snapshot-api.js';
@@ -226,7 +228,7 @@ export class SnapshotDevice implements BlockDevice {
   }
 
   /** Answers at once when all blocks are in the cache or known to be zeros. [nbd: NBD_CMD_READ] */
-  read(offset: number, lengthBytes: number, options?: RequestOptions): ReadResult | Promise<ReadResult> {
+  read(offset: number, lengthBytes: number, options?: ReadOptions): ReadResult | Promise<ReadResult> {
     const blockIndex = Math.floor(offset / BLOCK_BYTES);
     const startInBlock = offset - blockIndex * BLOCK_BYTES;
     if (lengthBytes === 0) return [];
@@ -235,10 +237,11 @@ export class SnapshotDevice implements BlockDevice {
       const block = this.#atHand(blockIndex);
       if (block !== undefined) {
         this.#readAhead?.note(offset, lengthBytes, true);
+        if (block !== ZERO_BLOCK) blockBuffers.lend(block, options?.lease);
         return [chunkOf(block, startInBlock, lengthBytes)];
       }
     }
-    const plan = new ReadPlan(offset, lengthBytes, (index) => this.#atHand(index));
+    const plan = new ReadPlan(offset, lengthBytes, (index) => this.#atHand(index), options?.lease);
     const isHit = plan.missingCount === 0;
     const result = isHit ? plan.result() : this.#readMissing(plan, options?.signal);
     // After what is missing was asked for, which goes first.

@@ -5,6 +5,7 @@ import type {
   ExtentSource,
   ReadIntoResult,
   ReadResult,
+  ReadOptions,
   RequestOptions,
   WriteOptions,
   ZeroOptions,
@@ -73,7 +74,7 @@ export class ForkDevice implements BlockDevice {
     this.#observer = observer;
   }
 
-  read(offset: number, lengthBytes: number, options?: RequestOptions): ReadResult | Promise<ReadResult> {
+  read(offset: number, lengthBytes: number, options?: ReadOptions): ReadResult | Promise<ReadResult> {
     this.#check(offset, lengthBytes);
     return this.#view.read(offset, lengthBytes, options);
   }

@@ -6,6 +6,7 @@ import {
   type ExtentOptions,
   type ReadChunk,
   type ReadResult,
+  type ReadOptions,
   type RequestOptions,
 } from '../device/block-device.js';
 import { DeviceErrno, DeviceError } from '../device/device-error.js';
@@ -56,7 +57,7 @@ export class ForkView {
     this.base = base;
   }
 
-  read(offset: number, lengthBytes: number, options?: RequestOptions): ReadResult | Promise<ReadResult> {
+  read(offset: number, lengthBytes: number, options?: ReadOptions): ReadResult | Promise<ReadResult> {
     const pieces = this.#piecesOf(offset, lengthBytes);
     const [first] = pieces;
     if (pieces.length === 1 && first !== undefined) {
@@ -226,7 +227,7 @@ export function copyChunks(chunks: ReadResult, target: Buffer): void {
 async function fetchAll(
   pieces: readonly Piece[],
   base: BlockDevice,
-  options: RequestOptions | undefined,
+  options: ReadOptions | undefined,
 ): Promise<ReadResult> {
   const chunks: ReadChunk[] = [];
   for (let start = 0; start < pieces.length; start += FETCHES_AT_ONCE_MAX) {
@@ -240,7 +241,7 @@ async function fetchAll(
 async function fetch(
   { from, offset, lengthBytes }: Piece,
   base: BlockDevice,
-  options: RequestOptions | undefined,
+  options: ReadOptions | undefined,
 ): Promise<ReadResult> {
   if (from === 'zeros') return [{ zeroBytes: lengthBytes }];
   if (from === 'base') return base.read(offset, lengthBytes, options);

@@ -353,3 +353,48 @@ t.test('[nbd-rule 33, 38] what comes behind DISC is not kept while the rest is f
   client.stream.destroy();
   await until(() => server.connectionCount === 0);
 });
+
+t.test('memory that a read was lent goes back when the reply has gone out, and not before', async (t) => {
+  let lentCount = 0;
+  const device: BlockDevice = {
+    sizeBytes: 2 ** 30,
+    read: (offset, lengthBytes, options) => {
+      const bytes = Buffer.alloc(lengthBytes, offset % 251);
+      lentCount += 1;
+      // As a device does that uses the memory again.
+      options?.lease?.hold(() => {
+        lentCount -= 1;
+        bytes.fill(0xff);
+      });
+      return offset % 2 === 0 ? [bytes] : settle().then(() => [bytes]);
+    },
+  };
+  const { server, open } = await serve(t, device);
+  const lengths = Array.from({ length: 16 }, (_, index) => (index % 3 === 0 ? 100_000 : 2 ** 20));
+  const ask = async (client: RawNbdClient): Promise<void> => {
+    await client.go();
+    client.stream.pause();
+    client.send(
+      ...lengths.map((length, offset) => ({ type: CMD.READ, offset, length, cookie: BigInt(offset) })),
+    );
+    await until(() => lentCount > 8);
+    for (let turn = 0; turn < 20; turn += 1) await settle();
+    t.ok(lentCount > 0, 'the client has not read them');
+  };
+  const client = await open();
+  await ask(client);
+  client.stream.resume();
+  for (let left = lengths.length; left > 0; left -= 1) {
+    const header = await client.read(16);
+    const index = Number(header.readBigUInt64BE(8));
+    const bytes = await client.read(lengths[index]!);
+    if (!bytes.equals(Buffer.alloc(bytes.length, index % 251))) t.fail(`the reply to request ${index}`);
+  }
+  await until(() => lentCount === 0);
+  const leaving = await open();
+  await ask(leaving);
+  leaving.stream.destroy();
+  await until(() => server.connectionCount === 1);
+  client.send({ type: CMD.READ, offset: 3, length: 2 ** 16 });
+  t.same((await client.readSimple(2 ** 16)).payload, Buffer.alloc(2 ** 16, 3), 'others are served');
+});

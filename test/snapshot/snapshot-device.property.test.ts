@@ -7,6 +7,7 @@ import { withRetry } from '../../src/ebs/retry.js';
 import { BlockCache } from '../../src/snapshot/block-cache.js';
 import { openSnapshotDevice } from '../../src/snapshot/snapshot-device.js';
 import { TokenMemory } from '../../src/snapshot/token-memory.js';
+import { Lease } from '../../src/util/lease.js';
 import { Limiter } from '../../src/util/limiter.js';
 import { joinChunks } from '../fixtures/device-contract.js';
 import { fail, FakeSnapshot, patternBlock } from '../fixtures/fake-snapshot.js';
@@ -130,6 +131,63 @@ t.test(
   },
 );
 
+const use = fc.record({
+  offset: fc.integer({ min: 0, max: 10 * BLOCK_BYTES }),
+  // Those within a block take another way.
+  lengthBytes: fc.oneof(fc.integer({ min: 1, max: 4096 }), fc.integer({ min: 1, max: 2 * BLOCK_BYTES })),
+  startsAfterMs: fc.integer({ min: 0, max: 400 }),
+  /** How long the bytes are looked at. */
+  usedMs: fc.integer({ min: 0, max: 100 }),
+  saysWhenDone: fc.boolean(),
+});
+
+t.test('memory is used again, but by nobody while somebody looks at it', async (t) => {
+  const memory = { taken: 0, again: 0 };
+  const known = new WeakSet<ArrayBufferLike>();
+  const property = fc.asyncProperty(
+    fc.array(use, { minLength: 20, maxLength: 40 }),
+    fc.infiniteStream(fc.integer({ min: 0, max: 20 })),
+    fc.integer({ min: 0, max: 4 }),
+    async (uses, delays, cacheBlocks) => {
+      const clock = new ManualClock();
+      const fake = new FakeSnapshot({ listed: patterns.map((_, index) => index), fill: contentOf });
+      fake.hook = (_operation, _request, { signal }) => clock.sleep(delays.next().value, signal);
+      fake.damage = ({ buffer }) => {
+        memory[known.has(buffer) ? 'again' : 'taken'] += 1;
+        known.add(buffer);
+      };
+      const device = await clock.run(
+        openSnapshotDevice({
+          api: fake,
+          snapshotId: 'snap-1',
+          cache: new BlockCache(cacheBlocks * BLOCK_BYTES),
+          limiter: new Limiter(4),
+          clock,
+        }),
+      );
+      const whole = Buffer.concat(patterns);
+      const look = async ({ offset, lengthBytes, ...times }: Use): Promise<void> => {
+        await clock.sleep(times.startsAfterMs);
+        const lease = times.saysWhenDone ? new Lease() : undefined;
+        const chunks = await device.read(offset, lengthBytes, { lease });
+        for (const waitMs of [0, times.usedMs]) {
+          await clock.sleep(waitMs);
+          const bytes = joinChunks(chunks, lengthBytes);
+          if (!bytes.equals(whole.subarray(offset, offset + lengthBytes)))
+            throw new Error(`the bytes at ${offset} are another block's`);
+        }
+        lease?.end();
+      };
+      await clock.run(Promise.all(uses.map(look)));
+      device.close();
+    },
+  );
+  const result = await fc.check(property, { numRuns: 20 });
+  t.notOk(result.failed, fc.defaultReportMessage(result) ?? '');
+  t.ok(memory.again > 0 && memory.taken > 0, `used again: ${memory.again}, new: ${memory.taken}`);
+});
+
+type Use = typeof use extends fc.Arbitrary<infer Value> ? Value : never;
 type Action = typeof action extends fc.Arbitrary<infer Value> ? Value : never;
 
 const patterns = Array.from({ length: BLOCKS }, (_, index) => patternBlock(index));

@@ -1,4 +1,4 @@
-import type { BlockDevice, ReadResult, RequestOptions } from '../../device/block-device.js';
+import type { BlockDevice, ReadOptions, ReadResult } from '../../device/block-device.js';
 import { RangeSet } from '../../device/range-set.js';
 import { BLOCK_BYTES } from '../../ebs/constants.js';
 
@@ -16,7 +16,7 @@ export class ReadRecorder implements BlockDevice {
     return this.#device.sizeBytes;
   }
 
-  read(offset: number, lengthBytes: number, options?: RequestOptions): ReadResult | Promise<ReadResult> {
+  read(offset: number, lengthBytes: number, options?: ReadOptions): ReadResult | Promise<ReadResult> {
     this.blocks.add(Math.floor(offset / BLOCK_BYTES), Math.ceil((offset + lengthBytes) / BLOCK_BYTES));
     return this.#device.read(offset, lengthBytes, options);
   }

@@ -8,6 +8,7 @@ import type {
 import { ReadIntoResult } from '../../device/block-device.js';
 import { assert } from '../../util/assert.js';
 import { messageOf } from '../../util/errors.js';
+import { Lease } from '../../util/lease.js';
 import { isPromiseLike } from '../../util/promise-like.js';
 import type { BlockStatusChunk } from '../codec/block-status-chunk.js';
 import type { RequestHeader } from '../codec/request-header.js';
@@ -98,9 +99,12 @@ export class Executor {
   #read(request: RequestHeader): Promise<WireError> | WireError {
     const { offset, lengthBytes } = request;
     if (lengthBytes <= COPIED_PAYLOAD_BYTES_MAX && this.#readAtOnce(request)) return WireError.None;
-    const result = this.#device.read(offset, lengthBytes, this.#options);
-    if (isPromiseLike(result)) return this.#finish({ ...request }, result, this.#replyData);
-    this.#replyData(request, result);
+    // The device may use the memory again as soon as the reply has gone out.
+    const lease = new Lease();
+    const result = this.#device.read(offset, lengthBytes, { signal: this.#signal, lease });
+    const reply = (asked: RequestHeader, data: ReadResult): void => this.#replyData(asked, data, lease);
+    if (isPromiseLike(result)) return this.#finish({ ...request }, result, reply);
+    reply(request, result);
     return WireError.None;
   }
 
@@ -183,7 +187,7 @@ export class Executor {
     }
   }
 
-  readonly #replyData = (request: RequestHeader, result: ReadResult): void => {
+  #replyData(request: RequestHeader, result: ReadResult, lease: Lease): void {
     const lengthBytes = lengthOf(result);
     // Never a short reply: a device that breaks its contract is a defect, and its answer is not passed on.
     assert(
@@ -191,7 +195,8 @@ export class Executor {
       `the device returned ${lengthBytes} bytes for a read of ${request.lengthBytes}`,
     );
     this.#form.data(this.#writer, request, result);
-  };
+    this.#writer.endWhenSent(lease);
+  }
 
   readonly #replyStatus = (request: RequestHeader, chunks: readonly BlockStatusChunk[]): void => {
     this.#form.blockStatus(this.#writer, request, chunks);

@@ -1,5 +1,6 @@
 import type { Writable } from 'node:stream';
 import { assert } from '../../util/assert.js';
+import type { Lease } from '../../util/lease.js';
 import { KIB, MIB } from '../../util/units.js';
 import { SLAB_BYTES, type SlabPool } from './slab-pool.js';
 
@@ -27,10 +28,13 @@ export class ReplyWriter {
   #sealedAt = 0;
   #pieces: Uint8Array[] = [];
   #fullSlabs: Buffer[] = [];
+  /** Of what is among the pieces. */
+  #leases: Lease[] = [];
   #gatheredBytes = 0;
-  /** Bytes and slabs of the batch that is on its way. */
+  /** Bytes, slabs and leases of the batch that is on its way. */
   #sendingBytes = 0;
   #sendingSlabs: Buffer[] = [];
+  #sendingLeases: Lease[] = [];
   #isSending = false;
 
   /** @param onSent called after each batch, when there is more room. */
@@ -77,6 +81,11 @@ export class ReplyWriter {
     this.#gatheredBytes += bytes.length;
   }
 
+  /** Ends a lease when everything has gone out that was added so far. */
+  endWhenSent(lease: Lease): void {
+    if (!lease.isEmpty) this.#leases.push(lease);
+  }
+
   /** Adds `count` zeros. */
   appendZeros(count: number): void {
     for (let left = count; left > 0; left -= Math.min(left, ZEROS.length)) {
@@ -92,8 +101,10 @@ export class ReplyWriter {
     const pieces = this.#pieces;
     this.#sendingBytes = this.#gatheredBytes;
     this.#sendingSlabs = this.#fullSlabs;
+    this.#sendingLeases = this.#leases;
     this.#pieces = [];
     this.#fullSlabs = [];
+    this.#leases = [];
     this.#gatheredBytes = 0;
     this.#isSending = true;
     const last = pieces.length - 1;
@@ -107,9 +118,12 @@ export class ReplyWriter {
     this.#stream.uncork();
   }
 
-  readonly #onWritten = (): void => {
+  readonly #onWritten = (error?: Error | null): void => {
     for (const slab of this.#sendingSlabs) this.#slabs.give(slab);
+    // After a failure the system may still have what it was given, and nobody waits for the memory.
+    if (error === null || error === undefined) for (const lease of this.#sendingLeases) lease.end();
     this.#sendingSlabs = [];
+    this.#sendingLeases = [];
     this.#sendingBytes = 0;
     this.#isSending = false;
     this.flush();

@@ -6,6 +6,7 @@ import type {
   ExtentSource,
   ReadIntoResult,
   ReadResult,
+  ReadOptions,
   RequestOptions,
 } from '../../device/block-device.js';
 import { DeviceErrno, DeviceError } from '../../device/device-error.js';
@@ -112,7 +113,7 @@ export class ComparedSnapshot implements BlockDevice {
     return this.snapshot.description;
   }
 
-  read(offset: number, lengthBytes: number, options?: RequestOptions): ReadResult | Promise<ReadResult> {
+  read(offset: number, lengthBytes: number, options?: ReadOptions): ReadResult | Promise<ReadResult> {
     return this.snapshot.read(offset, lengthBytes, options);
   }
 

@@ -1,7 +1,9 @@
 import { ZERO_BLOCK_CHECKSUM, blockChecksum } from '../../ebs/checksum.js';
+import { blockBuffers } from '../../ebs/block-buffers.js';
 import { BLOCK_BYTES } from '../../ebs/constants.js';
 import type { Clock } from '../../util/clock.js';
 import { EnvironmentError } from '../../util/errors.js';
+import { Lease } from '../../util/lease.js';
 import { Limiter } from '../../util/limiter.js';
 import type { Logger } from '../../util/logger.js';
 import { systemReason } from '../../util/system-reason.js';
@@ -151,11 +153,14 @@ export class DiskCache {
       return false;
     }
     let isKept = true;
+    const lease = leaseOf(block);
     try {
       await this.#stores.run(() => this.#store(key, block, Buffer.from(checksum, 'base64')));
     } catch (error) {
       isKept = false;
       this.#fail('write', error);
+    } finally {
+      lease.end();
     }
     if (this.#stores.waitingCount < STORES_WAITING_MAX) {
       // All of them: one that fails to fetch its block would never call the next.
@@ -264,7 +269,9 @@ export class DiskCache {
       await this.#index.put(key, { ...place, digest });
       if (!isMoved) await this.#index.put(contentKey, { ...place, digest });
     };
+    const lease = leaseOf(block);
     await this.#stores.run(move).catch((error: unknown) => this.#fail('write', error));
+    lease.end();
   }
 
   #fail(verb: 'read' | 'write', error: unknown): undefined {
@@ -332,6 +339,12 @@ export class SnapshotDiskCache {
     const { service, snapshotId, volumeSizeGib } = this.#identity;
     return keyOf('block', service, snapshotId, volumeSizeGib, blockIndex);
   }
+}
+
+function leaseOf(block: CachedBlock): Lease {
+  const lease = new Lease();
+  if (block !== ZERO_BLOCK) blockBuffers.lend(block, lease);
+  return lease;
 }
 
 function contentKeyOf(digest: Buffer): Buffer {

@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { open, readdir, unlink, writeFile, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LRUCache } from 'lru-cache';
+import { blockBuffers } from '../../ebs/block-buffers.js';
 import { BLOCK_BYTES } from '../../ebs/constants.js';
 import { systemCodeOf } from '../../util/errors.js';
 import { PRIVATE_FILE_MODE } from './cache-folder.js';
@@ -74,7 +75,7 @@ export class Segments {
    * @throws errors of the file system.
    */
   async read({ segment, slot }: BlockPlace): Promise<Buffer | undefined> {
-    const block = Buffer.allocUnsafeSlow(BLOCK_BYTES);
+    const block = blockBuffers.take();
     try {
       const file = await this.#reader(segment);
       const { bytesRead } = await file.read(block, 0, BLOCK_BYTES, slot * BLOCK_BYTES);

@@ -4,6 +4,7 @@ import { closeSync, readFileSync, symlinkSync, writeFileSync, writeSync } from '
 import { join } from 'node:path';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
+import { blockBuffers } from '../../../src/ebs/block-buffers.js';
 import { BLOCK_BYTES } from '../../../src/ebs/constants.js';
 import { ZERO_BLOCK, type CachedBlock } from '../../../src/snapshot/block-cache.js';
 import { DiskCache, type SnapshotDiskCache } from '../../../src/snapshot/disk/disk-cache.js';
@@ -89,6 +90,22 @@ t.test('zeros take no room, and equal blocks are there once', async (t) => {
   t.match(cache.counts, { stored: 1, shared: 19 });
   t.ok(bytesOnDisk(dir) < 3 * BLOCK_BYTES);
   t.ok(isContent(await cache.of({ ...IDENTITY, snapshotId: 'snap-25' }).read(25), 5));
+});
+
+t.test('a block that waits to be written keeps its memory', async (t) => {
+  const { blocks } = await open(t, workFolder(t));
+  const written: Promise<void>[] = [];
+  for (let seed = 0; seed < 8; seed += 1) {
+    const block = blockBuffers.take();
+    block.set(content(seed));
+    written.push(blocks.store(seed, block, checksumOf(block)));
+    // As when it has been pushed out of memory, and another block comes.
+    blockBuffers.drop(block);
+    await new Promise(setImmediate);
+    blockBuffers.take().fill(0xff);
+  }
+  await Promise.all(written);
+  for (let seed = 0; seed < 8; seed += 1) t.ok(isContent(await blocks.read(seed), seed), `block ${seed}`);
 });
 
 t.test('it is bounded, and what is used stays longest', async (t) => {
