@@ -79,6 +79,8 @@ export class DiskCache {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #counts = { hits: 0, stored: 0, shared: 0, skipped: 0 };
+  /** Blocks that are to be written, or are being written, by their keys: who looks for one finds it already. */
+  readonly #storing = new Map<string, CachedBlock>();
   /** Who waits for room. */
   readonly #waiting: (() => void)[] = [];
   #pausedUntilMs = 0;
@@ -143,6 +145,13 @@ export class DiskCache {
   /** Finds a block by its key. Never rejects. */
   read(key: Buffer): Promise<CachedBlock | undefined> {
     if (this.#isPaused) return Promise.resolve(undefined);
+    const storing = this.#storing.get(textOf(key));
+    if (storing !== undefined) {
+      this.#counts.hits += 1;
+      // By whom it will be used, and how long, nobody knows.
+      if (storing !== ZERO_BLOCK) blockBuffers.lend(storing, undefined);
+      return Promise.resolve(storing);
+    }
     return this.#reads.run(() => this.#read(key)).catch((error: unknown) => this.#fail('read', error));
   }
 
@@ -154,6 +163,7 @@ export class DiskCache {
     }
     let isKept = true;
     const lease = leaseOf(block);
+    this.#storing.set(textOf(key), block);
     try {
       await this.#stores.run(() => this.#store(key, block, Buffer.from(checksum, 'base64')));
     } catch (error) {
@@ -161,6 +171,7 @@ export class DiskCache {
       this.#fail('write', error);
     } finally {
       lease.end();
+      if (this.#storing.get(textOf(key)) === block) this.#storing.delete(textOf(key));
     }
     if (this.#stores.waitingCount < STORES_WAITING_MAX) {
       // All of them: one that fails to fetch its block would never call the next.
@@ -197,6 +208,7 @@ export class DiskCache {
   /** Whether a block is there, as far as can be told without reading it. Never rejects. */
   async has(key: Buffer): Promise<boolean> {
     if (this.#isPaused) return false;
+    if (this.#storing.has(textOf(key))) return true;
     const look = async (): Promise<boolean> => {
       const named = await this.#index.find(key);
       if (named === undefined || named.digest.equals(ZERO_DIGEST)) return named !== undefined;
@@ -345,6 +357,10 @@ function leaseOf(block: CachedBlock): Lease {
   const lease = new Lease();
   if (block !== ZERO_BLOCK) blockBuffers.lend(block, lease);
   return lease;
+}
+
+function textOf(key: Buffer): string {
+  return key.toString('latin1');
 }
 
 function contentKeyOf(digest: Buffer): Buffer {

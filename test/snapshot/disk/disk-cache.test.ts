@@ -92,6 +92,20 @@ t.test('zeros take no room, and equal blocks are there once', async (t) => {
   t.ok(isContent(await cache.of({ ...IDENTITY, snapshotId: 'snap-25' }).read(25), 5));
 });
 
+t.test('a block that waits to be written is found, and later taken from the disk', async (t) => {
+  const { cache, blocks } = await open(t, workFolder(t));
+  const stored = [0, 1, 2, 3].map((index) => store(blocks, index, index));
+  for (const index of [3, 0]) {
+    t.equal(await blocks.has(index), true);
+    t.ok(isContent(await blocks.read(index), index));
+  }
+  t.match(cache.counts, { hits: 2, stored: 0 }, 'before it is there');
+  await Promise.all(stored);
+  const again = await blocks.read(3);
+  t.ok(isContent(again, 3));
+  t.not(again, content(3), 'another buffer');
+});
+
 t.test('a block that waits to be written keeps its memory', async (t) => {
   const { blocks } = await open(t, workFolder(t));
   const written: Promise<void>[] = [];
