@@ -84,7 +84,9 @@ function matches(wanted: string): (volume: Volume) => boolean {
 function refuseOthers({ number, contents }: Volume): void {
   const what = number === undefined ? 'The disk' : `Partition ${number}`;
   if (contents === undefined) {
-    throw new EnvironmentError(`${what} holds no filesystem that is known here: it may be empty.`);
+    throw new EnvironmentError(
+      `${what} holds no filesystem that is known here: it may be empty. "snapnbd map" shows where there is data.`,
+    );
   }
   if (contents.kind === ContentsKind.Filesystem) return;
   throw new EnvironmentError(

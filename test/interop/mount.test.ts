@@ -2,6 +2,7 @@
 import {
   accessSync,
   chmodSync,
+  chownSync,
   constants,
   existsSync,
   mkdirSync,
@@ -17,7 +18,7 @@ import { runCli, startCli } from '../fixtures/cli.js';
 import { compiledMain } from '../fixtures/compiled.js';
 import { CREDENTIALS, startEmulator } from '../fixtures/emulator.js';
 import { writeFileTree } from '../fixtures/file-tree.js';
-import { makeExt4Image, makeGptImage, makeXfsImage } from '../fixtures/images.js';
+import { makeExt4Image, makeGptImage, makeMbrImage, makeXfsImage } from '../fixtures/images.js';
 import { needsPrograms, PROGRAMS_TIMEOUT_MS, type Needs } from '../fixtures/programs.js';
 import { runProgram } from '../fixtures/run-program.js';
 import { importImage } from '../fixtures/serving.js';
@@ -123,21 +124,30 @@ t.test('mount and umount leave nothing, also after a crash', needs, async (t) =>
 
 t.test(
   'ls and cp mount what they cannot read themselves; what cannot be done is said in one line, as root and not',
-  { ...needsPrograms('mkfs.xfs', 'mke2fs', 'nbdfuse', 'setpriv'), ...needsMounting() },
+  { ...needsPrograms('mkfs.xfs', 'mke2fs', 'sfdisk', 'nbdfuse', 'setpriv'), ...needsMounting() },
   async (t) => {
     const folder = workFolder(t);
     chmodSync(folder, 0o755);
     const tree = writeFileTree(join(folder, 'tree'), 'mount');
     const dir = join(folder, 'emulator');
     const xfs = await importImage(t, dir, (await makeXfsImage(join(folder, 'xfs'), tree.folder)).path);
-    const ext4 = await importImage(t, dir, (await makeExt4Image(join(folder, 'ext4'), tree.folder)).path);
+    const ext4Image = await makeExt4Image(join(folder, 'ext4'), tree.folder);
+    const ext4 = await importImage(t, dir, ext4Image.path);
+    const gpt = await importImage(t, dir, (await makeGptImage(join(folder, 'gpt'), ext4Image)).path);
+    const mbr = await importImage(t, dir, (await makeMbrImage(join(folder, 'mbr'), ext4Image)).path);
     writeFileSync(join(folder, 'blank'), '');
     truncateSync(join(folder, 'blank'), 1024 ** 2);
     const blank = await importImage(t, dir, join(folder, 'blank'));
     const absent = 'snap-00000000000000000';
     const { url } = await startEmulator(t, dir);
-    const [stateHome, directory] = [join(folder, 'state'), join(folder, 'mounted')];
+    const [stateHome, directory, own] = ['state', 'mounted', 'own'].map((name) => join(folder, name)) as [
+      string,
+      string,
+      string,
+    ];
     mkdirSync(directory);
+    mkdirSync(own);
+    chownSync(own, 65534, 65534);
     const env = {
       ...CREDENTIALS,
       ...{ AWS_ENDPOINT_URL_EBS: url, XDG_STATE_HOME: stateHome, TMPDIR: folder },
@@ -162,13 +172,19 @@ t.test(
     const nobodyEnv = { ...env, HOME: '/nonexistent', XDG_STATE_HOME: join(folder, 'nobody') };
     const asked: readonly (readonly [readonly string[], 'root' | 'nobody', number, RegExp])[] = [
       [['ls', `${xfs}:/etc`], 'root', 0, /^$/],
-      [['cp', `${blank}:/x`, out], 'nobody', 1, /The disk holds no filesystem that is known here/],
+      [['ls', `${mbr}:/etc`], 'root', 0, /^$/],
+      [['mount', mbr, directory], 'root', 0, /^$/],
+      [['umount', directory], 'root', 0, /^$/],
+      [['cp', `${blank}:/x`, out], 'nobody', 1, /no filesystem that is known here.*"snapnbd map"/],
       [['mount', blank, directory], 'root', 1, /The disk holds no filesystem that is known here/],
       [['ls', absent], 'root', 1, /snap-00000000000000000/],
       [['mount', absent, directory], 'root', 1, /snap-00000000000000000/],
       [['umount', directory], 'root', 1, /has mounted nothing there/],
       [['mount', ext4, join(folder, 'no-such')], 'root', 1, /Cannot use the directory/],
       [['ls', `${ext4}:/etc`], 'nobody', 0, /^$/],
+      [['ls', `${gpt}:/etc`], 'nobody', 0, /^$/],
+      [['cp', `${mbr}:/etc/hostname`, join(own, 'hostname')], 'nobody', 0, /^$/],
+      [['ls', absent], 'nobody', 1, /snap-00000000000000000/],
       [['ls', xfs], 'nobody', 1, /Cannot read xfs without mounting it .* sudo/],
       [['mount', ext4, directory], 'nobody', 1, /Cannot mount without root: run it with sudo/],
       [['umount', directory], 'nobody', 1, /Cannot umount without root/],
@@ -184,6 +200,7 @@ t.test(
       t.match(outcome, { status, stderr: line }, `${args.join(' ')} as ${user}`);
       t.ok(outcome.stderr.split('\n').length <= 2, 'in one line at most', { stderr: outcome.stderr });
     }
+    t.equal(readFileSync(join(own, 'hostname'), 'utf8'), 'restored\n');
     t.notMatch(readFileSync('/proc/mounts', 'utf8'), folder, 'nothing is left mounted');
   },
 );
