@@ -1,5 +1,6 @@
 import { CommanderError } from 'commander';
 import { SnapnbdError, UsageError, messageOf } from '../util/errors.js';
+import { ReaderGoneError } from './printing.js';
 
 /** The exit statuses of every command. */
 export const ExitStatus = { Ok: 0, Failure: 1, Usage: 2 } as const;
@@ -23,6 +24,7 @@ export function describeFailure(thrown: unknown): Ending {
     if (thrown.code === 'commander.help') return { exitStatus: ExitStatus.Usage, line: undefined };
     return { exitStatus: ExitStatus.Usage, line: `snapnbd: ${usageLine(thrown)}` };
   }
+  if (thrown instanceof ReaderGoneError) return { exitStatus: ExitStatus.Ok, line: undefined };
   if (thrown instanceof UsageError)
     return { exitStatus: ExitStatus.Usage, line: `snapnbd: ${messageOf(thrown)}` };
   if (thrown instanceof SnapnbdError)

@@ -1,8 +1,8 @@
-import { once } from 'node:events';
 import { Command, Option } from 'commander';
 import type { HistoryEntry } from '../app/history/history.js';
 import { EnvironmentError, UsageError } from '../util/errors.js';
 import { addApiOptions, addEc2Option, apiSettingsOf, type ApiOptions } from './api-options.js';
+import { print } from './printing.js';
 import { StatusLine } from './status-line.js';
 import { formatTable } from './table.js';
 
@@ -61,11 +61,10 @@ async function run(subjectText: string, options: HistoryOptions): Promise<void> 
     });
     for await (const entry of telling) {
       entries.push(entry);
-      if (json === true && !process.stdout.write(`${historyJson(entry)}\n`))
-        await once(process.stdout, 'drain');
+      if (json === true) await print(`${historyJson(entry)}\n`);
     }
     statusLine.clear();
-    if (json !== true) process.stdout.write(formatTable(historyTable(entries, path !== undefined)));
+    if (json !== true) await print(formatTable(historyTable(entries, path !== undefined)));
   } catch (error) {
     if (!stop.signal.aborted) throw error;
     throw new EnvironmentError('Stopped.', { cause: error });

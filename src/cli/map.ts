@@ -1,7 +1,7 @@
-import { once } from 'node:events';
 import { Command } from 'commander';
 import { EnvironmentError, UsageError } from '../util/errors.js';
 import { addApiOptions, apiSettingsOf, type ApiOptions } from './api-options.js';
+import { print } from './printing.js';
 import { StatusLine } from './status-line.js';
 
 interface MapOptions extends ApiOptions {
@@ -51,7 +51,7 @@ async function run(snapshotText: string, options: MapOptions): Promise<void> {
   try {
     if (options.json === true) {
       const { writeMapJson } = await import('../app/transfers/map-json.js');
-      await writeMapJson(task, writeToStdout);
+      await writeMapJson(task, print);
       return;
     }
     const { drawSnapshot } = await import('../app/transfers/map-drawing.js');
@@ -80,8 +80,4 @@ async function run(snapshotText: string, options: MapOptions): Promise<void> {
 export function isUtf8({ LC_ALL, LC_CTYPE, LANG }: NodeJS.ProcessEnv): boolean {
   const locale = [LC_ALL, LC_CTYPE, LANG].find((value) => value !== undefined && value !== '') ?? '';
   return /utf-?8/i.test(locale);
-}
-
-async function writeToStdout(text: string): Promise<void> {
-  if (!process.stdout.write(text)) await once(process.stdout, 'drain');
 }

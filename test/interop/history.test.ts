@@ -8,6 +8,7 @@ import { importImage } from '../../src/emulator/import/import-image.js';
 import { silentLogger } from '../../src/util/logger.js';
 import { MIB } from '../../src/util/units.js';
 import { runCli } from '../fixtures/cli.js';
+import { compiledMain } from '../fixtures/compiled.js';
 import { CREDENTIALS } from '../fixtures/emulator.js';
 import { BLOCK_BYTES, emulatorFor, type TestEmulator } from '../fixtures/ebs-emulator.js';
 import { makeExt4Image } from '../fixtures/images.js';
@@ -192,5 +193,9 @@ t.test('four generations of a volume', needsPrograms('mke2fs', 'debugfs'), async
     t.match(objects[1], { snapshotId: newestFirst[1], sinceSnapshotId: newestFirst[2], changedBytes: MIB });
     t.match(objects[1], { file: { state: 'unknown', version: null, error: /partition "7"/ } });
     t.equal(objects.length, 2);
+    const command = [process.execPath, compiledMain(), ...at, '--json'];
+    const script = '{ "$@" 2>&3 | true; echo "${PIPESTATUS[0]}"; } 3>&1';
+    const unread = await mustRun('bash', ['-c', script, 'bash', ...command], { env: { NODE_OPTIONS: '' } });
+    t.equal(unread, '0\n', 'somebody who reads only the beginning is no failure');
   });
 });
