@@ -1,4 +1,4 @@
-import { open, type FileHandle } from 'node:fs/promises';
+import { open, stat, type FileHandle } from 'node:fs/promises';
 import { BLOCK_BYTES, VOLUME_SIZE_MAX_GIB } from '../ebs/constants.js';
 import { EnvironmentError } from '../util/errors.js';
 import { formatBytes, GIB } from '../util/units.js';
@@ -43,9 +43,12 @@ export class ImageSupply implements BlockSupply {
    * @throws {EnvironmentError} when there is none, or it is empty or too large.
    */
   static async open(path: string, findData: FindData): Promise<ImageSupply | undefined> {
-    const handle = await open(path, 'r').catch((error: unknown) => {
+    const unreadable = (error: unknown): never => {
       throw imageError('read', path, error);
-    });
+    };
+    // [fifo(7)] To open a pipe is to wait for somebody who writes to it, which nothing could break off.
+    if ((await stat(path).catch(unreadable)).isFIFO()) return undefined;
+    const handle = await open(path, 'r').catch(unreadable);
     try {
       const supply = await ImageSupply.of(path, handle, findData);
       if (supply === undefined) await handle.close();

@@ -1,4 +1,13 @@
-import { closeSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  openSync,
+  readFileSync,
+  readSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { MIB } from '../../src/util/units.js';
@@ -6,6 +15,8 @@ import { durationText, textOf } from '../../src/cli/transfer-bar.js';
 import { makingWishesOf, parseVolumeSize } from '../../src/cli/transfer-options.js';
 import { isUtf8 } from '../../src/cli/map.js';
 import { RateMeter } from '../../src/cli/rate-meter.js';
+import { systemCodeOf } from '../../src/util/errors.js';
+import { runProgram } from '../fixtures/run-program.js';
 import { runCli, startCli } from '../fixtures/cli.js';
 import { CREDENTIALS, startEmulator } from '../fixtures/emulator.js';
 import { workFolder } from '../fixtures/work-folder.js';
@@ -66,6 +77,45 @@ t.test('an upload that is killed goes on; the map shows it; a download gives it 
   readSync(file, head, 0, SIZE_BYTES, 0);
   closeSync(file);
   t.ok(head.equals(readFileSync(image)));
+});
+
+t.test('a transfer through a pipe that nobody serves ends when it is stopped', async (t) => {
+  const folder = workFolder(t);
+  const image = join(folder, 'image');
+  const pipe = join(folder, 'pipe');
+  const dir = join(folder, 'emulator');
+  const stateDir = join(folder, 'state');
+  writeFileSync(image, Buffer.alloc(MIB, 7));
+  await runProgram('mkfifo', [pipe]);
+  const common = ['--emulator', dir, '--state-dir', stateDir];
+  // Nobody writes to it.
+  const upload = startCli(t, ['upload', pipe, ...common]);
+  while (!existsSync(join(stateDir, 'transfers'))) await new Promise((resolve) => setImmediate(resolve));
+  t.match(await upload.stop('SIGINT'), { status: 1, stderr: /^snapnbd: Stopped/ });
+
+  const uploading = runCli(t, ['upload', pipe, '--json', ...common]);
+  await runProgram('sh', ['-c', 'cat "$0" > "$1"', image, pipe]);
+  const { stdout } = await uploading;
+  const { snapshotId } = JSON.parse(stdout) as Report;
+  const download = ['download', snapshotId, pipe, '--emulator', dir];
+  // Nobody reads from it, or it has been opened, and is full.
+  const reader = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
+  const full = startCli(t, download);
+  const room = Buffer.alloc(1);
+  const hasCome = (): boolean => {
+    try {
+      return readSync(reader, room) > 0;
+    } catch (error) {
+      return systemCodeOf(error) !== 'EAGAIN';
+    }
+  };
+  while (!hasCome()) await new Promise((resolve) => setImmediate(resolve));
+  t.match(await full.stop('SIGINT'), { status: 1, stderr: /^snapnbd: Stopped/ });
+  closeSync(reader);
+  const early = runCli(t, download);
+  const read = await runProgram('sh', ['-c', 'head -c 1048576 "$0" | cmp - "$1"', pipe, image]);
+  t.equal(read.status, 0, 'what was uploaded, to who comes later');
+  t.match(await early, { status: 1, stderr: /whoever read it has gone/ });
 });
 
 t.test('what a bar says', async (t) => {

@@ -18,6 +18,7 @@ import { EnvironmentError, systemCodeOf, UsageError } from '../../util/errors.js
 import { GIB } from '../../util/units.js';
 import { connectApi, type ApiConnection } from '../api-connection.js';
 import { DEFAULT_API_IN_FLIGHT_MAX } from '../settings.js';
+import { isNamedPipe, writeToPipe } from './pipes.js';
 import { convertToQcow2, requireQemuImg } from './qcow2.js';
 import {
   findDataWith,
@@ -222,13 +223,21 @@ async function fill(
 async function toStream(context: Download): Promise<TransferCounts> {
   const { task, volumeSizeGib } = context;
   const isStdout = task.target === '-';
-  const stream = isStdout ? task.stdout : createWriteStream(task.target, { flags: 'r+' });
+  const stream = isStdout ? task.stdout : await openStream(task.target, task.signal);
   const name = isStdout ? 'standard output' : `"${task.target}"`;
   const options = { ...context, stream, name, blockCount: volumeSizeGib * BLOCKS_PER_GIB };
-  const counts = await streamDownload(options, task.signal);
-  if (!isStdout) {
-    stream.end();
-    await finished(stream);
+  try {
+    const counts = await streamDownload(options, task.signal);
+    if (!isStdout) {
+      stream.end();
+      await finished(stream, { readable: false });
+    }
+    return counts;
+  } finally {
+    if (!isStdout) stream.destroy();
   }
-  return counts;
+}
+
+async function openStream(path: string, signal: AbortSignal): Promise<Writable> {
+  return (await isNamedPipe(path)) ? writeToPipe(path, signal) : createWriteStream(path, { flags: 'r+' });
 }

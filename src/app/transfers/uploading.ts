@@ -18,6 +18,7 @@ import {
   type MakingReport,
   type MakingTask,
 } from './making-snapshot.js';
+import { isNamedPipe, readFromPipe } from './pipes.js';
 import { serviceNameOf } from './transfer-names.js';
 import { findDataWith, goingOn, stateDirOf } from './transfer-task.js';
 
@@ -107,10 +108,19 @@ async function uploadFile(image: ImageSupply, context: Upload): Promise<Uploaded
 }
 
 async function uploadStream(context: Upload): Promise<Uploaded> {
+  const { source, stdin } = context.task;
+  if (source === '-') return uploadFrom(stdin, 'standard input', context);
+  const stream = await openStream(source);
+  try {
+    return await uploadFrom(stream, `"${source}"`, context);
+  } finally {
+    stream.destroy();
+  }
+}
+
+async function uploadFrom(stream: Readable, name: string, context: Upload): Promise<Uploaded> {
   const { task, folder, usd } = context;
-  const { source, stdin, signal, logger, onProgress } = task;
-  const stream = source === '-' ? stdin : createReadStream(source);
-  const name = source === '-' ? 'standard input' : `"${source}"`;
+  const { signal, logger, onProgress } = task;
   if (task.volumeSizeGib !== undefined) {
     const volumeSizeGib = sizeFor(0, context);
     return {
@@ -131,6 +141,10 @@ async function uploadStream(context: Upload): Promise<Uploaded> {
   } finally {
     await image.close();
   }
+}
+
+async function openStream(path: string): Promise<Readable> {
+  return (await isNamedPipe(path)) ? readFromPipe(path) : createReadStream(path);
 }
 
 /** The volume that holds the image and is at least as large as the parent. [ebs: StartSnapshot / VolumeSize] */
