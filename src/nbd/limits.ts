@@ -17,7 +17,7 @@ export interface NbdLimits {
    * export does not count. Default: 10,000, as qemu-nbd has it: an idle socket must not keep a place. [CVE-2024-7409]
    */
   readonly handshakeTimeoutMs: number;
-  /** Options in one handshake. Default: 1024, room for one INFO on each export of a long list. */
+  /** Options in one handshake, beside 8 for each export that the client was shown in it. Default: 1024. */
   readonly optionsMax: number;
   /**
    * Bytes of data in one option. Default: 64 KiB: a name and a dozen queries of the greatest length. An option beyond

@@ -16,6 +16,9 @@ import {
   type Refusal,
 } from './session.js';
 
+/** Clients that list exports ask for the contexts and the size of each: nbdinfo by two options, others by four. */
+const OPTIONS_PER_EXPORT = 8;
+
 /**
  * The server's side of the handshake as a state machine: bytes in, actions out, no socket. [nbd: Handshake]
  *
@@ -135,9 +138,10 @@ export class Negotiation {
     this.#session.option = option;
     this.#optionCount += 1;
     this.#dataBytes = lengthBytes;
+    const optionsMax = limits.optionsMax + OPTIONS_PER_EXPORT * this.#session.shownCount;
     // Neither endless nor oversized haggling. [nbd-rule 20; CVE-2017-15119]
-    if (this.#optionCount > limits.optionsMax) {
-      this.#refuseAndClose(OptionReplyType.ErrTooBig, `more than ${limits.optionsMax} options`);
+    if (this.#optionCount > optionsMax) {
+      this.#refuseAndClose(OptionReplyType.ErrTooBig, `more than ${optionsMax} options`);
       return;
     }
     if (lengthBytes > limits.optionBytesMax) {

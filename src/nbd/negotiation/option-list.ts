@@ -7,6 +7,7 @@ import type { NegotiationSession } from './session.js';
 export function handleList(session: NegotiationSession, data: Buffer): void {
   expectNoData(data);
   session.listExports((listings) => {
+    session.shownCount = Math.max(session.shownCount, listings.length);
     for (const { name, description } of listings) {
       session.reply(OptionReplyType.Server, encodeServerReply({ name, description: description ?? '' }));
     }

@@ -69,6 +69,8 @@ export class NegotiationSession {
   inquiry: ExportInquiry | undefined;
   /** Set while LIST waits for what it is to show. */
   listed: ((listings: readonly ExportListing[]) => void) | undefined;
+  /** Exports that the client was shown by one LIST, at most. */
+  shownCount = 0;
   /** The option that is being answered. */
   option = 0;
   /** True once nothing more is going to be negotiated. */

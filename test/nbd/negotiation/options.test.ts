@@ -256,9 +256,17 @@ t.test('[nbd: Transmission flags; nbd-rule 13, 14] say what the device can do', 
 
 t.test('[nbd-rule 20; CVE-2017-15119] neither endless nor oversized haggling', async (t) => {
   const many = await openClient(t, { limits: { optionsMax: 3 } });
-  for (let index = 0; index < 3; index += 1) await many.client.option(OPT.LIST);
+  for (let index = 0; index < 3; index += 1) await many.client.option(99);
   t.match(await many.client.option(OPT.LIST), [{ type: REP.ERR_TOO_BIG }]);
   await many.client.ended;
+
+  // Who was shown exports may ask about each of them, by some options, once.
+  const shown = await openClient(t, { limits: { optionsMax: 3 }, devices: { a: new MemoryDevice(512) } });
+  for (let index = 0; index < 2; index += 1) t.equal((await shown.client.option(OPT.LIST)).length, 2);
+  for (let index = 2; index < 3 + 8; index += 1)
+    t.match((await shown.client.option(OPT.INFO, infoData('a'))).at(-1), { type: REP.ACK });
+  t.match(await shown.client.option(OPT.LIST), [{ type: REP.ERR_TOO_BIG }]);
+  await shown.client.ended;
 
   for (const option of [OPT.INFO, 99]) {
     const { client } = await openClient(t);
