@@ -93,7 +93,10 @@ export class Connection {
     stream.on('close', this.#onClose);
   }
 
-  /** Finishes what is in progress, refuses what is new, then ends. [nbd-rule 35] */
+  /**
+   * Finishes what is in progress, refuses what is new, then ends. [nbd: Terminating the transmission phase]
+   * [nbd: Termination of the session during option haggling] [nbd-rule 35]
+   */
   drain(): void {
     if (this.#status !== Status.Open) return;
     this.#status = Status.Draining;

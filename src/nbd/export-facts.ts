@@ -43,7 +43,10 @@ export function transmissionFlagsOf(device: BlockDevice, agreed: AgreedFeatures)
   return flags;
 }
 
-/** The block sizes that a client is told; the maximum never promises more than the server takes. [nbd-rule 12] */
+/**
+ * The block sizes that a client is told; the maximum never promises more than the server takes. [nbd: NBD_INFO_BLOCK_SIZE]
+ * [nbd-rule 12]
+ */
 export function blockSizesOf(device: BlockDevice, limits: NbdLimits): BlockSizes {
   const { minimum, preferred, maximum } = device.blockSizes ?? {
     minimum: 1,

@@ -14,10 +14,13 @@ export const EXTENDED_REPLY_MAGIC = 0x6e8a_278c;
 /** 16 bits in each request. [nbd: Command flags] */
 export const CommandFlag = {
   Fua: 1 << 0,
+  /** What is zeroed keeps its place. [nbd: NBD_CMD_FLAG_NO_HOLE] */
   NoHole: 1 << 1,
   Df: 1 << 2,
   ReqOne: 1 << 3,
+  /** ENOTSUP at once rather than zeroing slowly. [nbd: NBD_CMD_FLAG_FAST_ZERO] */
   FastZero: 1 << 4,
+  /** With extended headers: the length is that of a payload. [nbd: NBD_CMD_FLAG_PAYLOAD_LEN] */
   PayloadLen: 1 << 5,
 } as const;
 

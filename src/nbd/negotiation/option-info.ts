@@ -33,7 +33,10 @@ function answerInfo(session: NegotiationSession, data: Buffer, isGo: boolean): v
   });
 }
 
-/** EXPORT always, the others where they were asked for, each once; what is not known is passed over. [nbd-rule 9] */
+/**
+ * EXPORT always, the others where they were asked for, each once; what is not known is passed over. [nbd: NBD_INFO_EXPORT]
+ * [nbd-rule 9]
+ */
 function infosFor(session: NegotiationSession, lease: ExportLease, asked: ReadonlySet<number>): InfoReply[] {
   const { device } = lease;
   const infos: InfoReply[] = [

@@ -22,7 +22,7 @@ export function refusalOf(
   if (option === OptionType.ExportName && session.replyStyle === ReplyStyle.Extended) {
     return { replyType: OptionReplyType.ErrInvalid, message: 'EXPORT_NAME with extended headers' };
   }
-  // [nbd: Fixed newstyle negotiation] Unknown: consume its data, say so, keep parsing. [nbd-rule 4]
+  // [nbd: Option haggling] Unknown: consume its data, say so, keep parsing. [nbd-rule 4]
   if (!OPTION_HANDLERS.has(option)) {
     return { replyType: OptionReplyType.ErrUnsup, message: `option ${option} is not known here` };
   }
