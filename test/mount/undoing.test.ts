@@ -1,7 +1,11 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Command } from 'commander';
 import t from 'tap';
 import { undoAbandoned } from '../../src/app/mounting/abandoned.js';
+import { apiArgumentsOf } from '../../src/app/mounting/server-process.js';
+import type { ApiSettings } from '../../src/app/settings.js';
+import { addApiOptions, apiSettingsOf, type ApiOptions } from '../../src/cli/api-options.js';
 import { MountRecords, type MountRecord } from '../../src/mount/mount-record.js';
 import { everythingMounted } from '../../src/mount/mount-table.js';
 import { undoMount } from '../../src/mount/undoing.js';
@@ -48,4 +52,16 @@ t.test('an abandoned mount that cannot be undone is told, and keeps nobody from 
   );
   t.match(log.lines, [{ level: 'warn', message: /left behind/, fields: { directory: stuck.directory } }]);
   t.equal(log.lines.length, 1);
+});
+
+t.test('the server of a mount has all settings of the command line', async (t) => {
+  const options = ['--region', 'eu-west-1', '--aws-profile', 'use', '--endpoint-url', 'http://127.0.0.1:1'];
+  const bounds = ['--retry-timeout', '1s', '--max-inflight', '7', '--get-rate', '90', '--max-cost', '0.5'];
+  const prices = ['--prices', 'list=0.0006,get=0.0000001'];
+  const settingsOf = (args: readonly string[]): ApiSettings =>
+    apiSettingsOf(addApiOptions(new Command()).parse(args, { from: 'user' }).opts<ApiOptions>());
+  const settings = settingsOf([...options, ...bounds, ...prices]);
+  t.equal(Object.keys(settings).length, 8);
+  t.strictSame(settingsOf(apiArgumentsOf(settings)), settings);
+  t.strictSame(settingsOf(apiArgumentsOf({ emulatorDir: '/tmp/e' })), { emulatorDir: '/tmp/e' });
 });

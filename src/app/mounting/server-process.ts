@@ -40,7 +40,7 @@ export async function startServerProcess(task: ServerProcessTask): Promise<void>
     `unix:${socket}`,
     '--state-dir',
     stateDir,
-    ...argumentsOf(api),
+    ...apiArgumentsOf(api),
   ];
   const child = spawn(process.execPath, [...process.execArgv, mainPath, ...args], {
     detached: true,
@@ -79,8 +79,8 @@ function linesOf(folder: string): readonly string[] {
   return readFileSync(join(folder, LOG_NAME), 'utf8').trim().split('\n');
 }
 
-/** The options of the command line that the settings came from. */
-function argumentsOf(api: ApiSettings): readonly string[] {
+/** The options of the command line that the settings came from, as far as `snapnbd serve` of one snapshot has a use for them. */
+export function apiArgumentsOf(api: ApiSettings): readonly string[] {
   const options: readonly (readonly [string, string | number | undefined])[] = [
     ['--region', api.region],
     ['--aws-profile', api.profile],
@@ -90,6 +90,13 @@ function argumentsOf(api: ApiSettings): readonly string[] {
     ['--max-inflight', api.inFlightMax],
     ['--get-rate', api.getsPerSecond],
     ['--max-cost', api.costMaxUsd],
+    ['--prices', pricesText(api.prices)],
   ];
   return options.flatMap(([name, value]) => (value === undefined ? [] : [name, String(value)]));
+}
+
+function pricesText(prices: ApiSettings['prices'] = {}): string | undefined {
+  // Without powers of ten.
+  const parts = Object.entries(prices).map(([name, usd]) => `${name}=${usd.toFixed(12)}`);
+  return parts.length === 0 ? undefined : parts.join(',');
 }
