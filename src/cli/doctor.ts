@@ -22,8 +22,9 @@ export function doctorCommand(): Command {
 
 const HELP = `
 Each line is "ok", "warn" for what is missing for some uses, or "FAIL" for what is needed, and then says what mends it.
-Exit status 1 when something that is needed failed. The calls that it makes are ListSnapshotBlocks, GetSnapshotBlock and
-CompleteSnapshot for a snapshot that does not exist, and DescribeSnapshots: none can change anything.`;
+Exit status 1 when something that is needed failed. The calls that it makes are ListSnapshotBlocks, ListChangedBlocks,
+GetSnapshotBlock and CompleteSnapshot for a snapshot that does not exist, and of EC2 DescribeSnapshots,
+GetEbsEncryptionByDefault and GetEbsDefaultKmsKeyId: none can change anything.`;
 
 const MARKS = { ok: 'ok  ', warn: 'warn', fail: 'FAIL', skip: '-   ' } as const;
 
