@@ -58,6 +58,7 @@ async function run(texts: readonly string[], options: CpOptions): Promise<void> 
     api: apiSettingsOf(options),
     logger,
     mainPath: mainPath(),
+    onNote: (line) => status.interrupt(`snapnbd: ${line}\n`),
     signal: stop.signal,
   }).catch(stopped);
   try {

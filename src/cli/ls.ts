@@ -46,6 +46,7 @@ async function run(place: string, options: LsOptions): Promise<void> {
     api: apiSettingsOf(options),
     logger,
     mainPath: mainPath(),
+    onNote: (line) => process.stderr.write(`snapnbd: ${line}\n`),
     signal: stop.signal,
   }).catch(stopped);
   try {

@@ -18,9 +18,15 @@ import { runCli, startCli } from '../fixtures/cli.js';
 import { compiledMain } from '../fixtures/compiled.js';
 import { CREDENTIALS, startEmulator } from '../fixtures/emulator.js';
 import { writeFileTree } from '../fixtures/file-tree.js';
-import { makeExt4Image, makeGptImage, makeMbrImage, makeXfsImage } from '../fixtures/images.js';
+import {
+  makeExt4Image,
+  makeGptImage,
+  makeMbrImage,
+  makeXfsImage,
+  type DiskImage,
+} from '../fixtures/images.js';
 import { needsPrograms, PROGRAMS_TIMEOUT_MS, type Needs } from '../fixtures/programs.js';
-import { runProgram } from '../fixtures/run-program.js';
+import { mustRun, runProgram } from '../fixtures/run-program.js';
 import { importImage } from '../fixtures/serving.js';
 import { sumsOf } from '../fixtures/sums.js';
 import { workFolder } from '../fixtures/work-folder.js';
@@ -202,5 +208,55 @@ t.test(
     }
     t.equal(readFileSync(join(own, 'hostname'), 'utf8'), 'restored\n');
     t.notMatch(readFileSync('/proc/mounts', 'utf8'), folder, 'nothing is left mounted');
+  },
+);
+
+/** What a disk in use holds: a file whose directory entry was flushed, and so is in the journal. @returns its image. */
+async function cutOff(folder: string, image: DiskImage): Promise<string> {
+  const directory = join(folder, 'in-use');
+  mkdirSync(directory, { recursive: true });
+  await mustRun('mount', ['-o', 'loop', image.path, directory]);
+  try {
+    writeFileSync(join(directory, 'newest'), 'newest\n', { flush: true });
+    await mustRun('cp', ['--sparse=always', image.path, `${image.path}-cut-off`]);
+  } finally {
+    await mustRun('umount', [directory]);
+  }
+  return `${image.path}-cut-off`;
+}
+
+t.test(
+  'of a disk in use, a mount says that its journal is not replayed, ls reads it, and --rw replays it',
+  { ...needsPrograms('mke2fs', 'mkfs.xfs', 'nbdfuse'), ...needsMounting() },
+  async (t) => {
+    const folder = workFolder(t);
+    const [emulator, directory] = [join(folder, 'emulator'), join(folder, 'mounted')];
+    const tree = join(folder, 'tree');
+    mkdirSync(directory);
+    mkdirSync(tree);
+    writeFileSync(join(tree, 'old'), 'old\n');
+    const [ext4, xfs] = [
+      await makeExt4Image(join(folder, 'ext4'), tree),
+      await makeXfsImage(join(folder, 'xfs'), tree),
+    ];
+    const ext4Id = await importImage(t, emulator, await cutOff(folder, ext4));
+    const xfsId = await importImage(t, emulator, await cutOff(folder, xfs));
+    const env = { XDG_STATE_HOME: join(folder, 'state') };
+    const run = (...args: readonly string[]) => runCli(t, args, env);
+    const ofEmulator = ['--emulator', emulator];
+
+    const note = /^snapnbd: The disk was in use when the snapshot was taken: .*--rw" mounts a fork .*\n$/;
+    t.match(await run('mount', ext4Id, directory, ...ofEmulator), { status: 0, stderr: note });
+    t.strictSame(readdirSync(directory).sort(), ['lost+found', 'old'], 'as it was before the journal');
+    t.equal((await run('umount', directory)).status, 0);
+    t.match(await run('ls', `${ext4Id}:/newest`, ...ofEmulator), {
+      status: 0,
+      stdout: '/newest\n',
+      stderr: '',
+    });
+    t.match(await run('ls', xfsId, ...ofEmulator), { status: 0, stdout: 'old\n', stderr: note });
+    t.match(await run('mount', '--rw', ext4Id, directory, ...ofEmulator), { status: 0, stderr: '' });
+    t.equal(readFileSync(join(directory, 'newest'), 'utf8'), 'newest\n', 'a fork replays');
+    t.equal((await run('umount', directory)).status, 0);
   },
 );

@@ -29,6 +29,8 @@ export interface VolumeTask {
   readonly partition?: string | undefined;
   readonly api: ApiSettings;
   readonly logger: Logger;
+  /** Something that the user should know, in one line. */
+  readonly onNote: (line: string) => void;
   readonly signal?: AbortSignal | undefined;
   /** The program's own main file, which a server is started from where the filesystem has to be mounted. */
   readonly mainPath: string;

@@ -18,6 +18,8 @@ export interface ReadingMountTask {
   /** The program's own main file, which the server is started from. */
   readonly mainPath: string;
   readonly logger: Logger;
+  /** Something that the user should know, in one line. */
+  readonly onNote: (line: string) => void;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -36,7 +38,7 @@ export async function mountForReading(task: ReadingMountTask): Promise<{
   const records = new MountRecords(stateDir);
   const { record, volume } = await mountVolume({
     ...task,
-    ...{ isWritable: false, ownerPid: process.pid, stateDir, records, onNote: () => undefined },
+    ...{ isWritable: false, ownerPid: process.pid, stateDir, records, onNote: task.onNote },
   });
   const close = async (): Promise<void> => {
     await undoMount(record);

@@ -6,6 +6,8 @@ import { chooseVolume } from '../../files/choose-volume.js';
 import { readDiskLayout, type Volume } from '../../files/disk-layout.js';
 import { FileError } from '../../files/file-error.js';
 import { openFilesystem, READABLE_TYPES } from '../../files/open-filesystem.js';
+import { VolumeReader } from '../../files/volume-reader.js';
+import { needsLogReplay } from '../../files/xfs/log-state.js';
 import { SOCKET_NAME } from '../../mount/attach-task.js';
 import { attachDisk, mountSourceOf, type AttachedDisk } from '../../mount/attaching.js';
 import { openDiskFile, type DiskFile } from '../../mount/disk-file.js';
@@ -100,9 +102,7 @@ async function volumeOf(disk: AttachedDisk, task: VolumeMountTask): Promise<Volu
   const device = await openDiskFile(disk.path);
   try {
     const volume = chooseVolume(await readDiskLayout(device), task.partition);
-    if (!task.isWritable && READABLE_TYPES.includes(volume.contents?.type ?? '')) {
-      await tellOfJournal(device, volume, task.onNote);
-    }
+    if (!task.isWritable) await tellOfJournal(device, volume, task.onNote);
     return volume;
   } finally {
     await device.close();
@@ -114,17 +114,23 @@ async function tellOfJournal(
   volume: Volume,
   onNote: (line: string) => void,
 ): Promise<void> {
-  let blockCount = 0;
+  const inUse = 'The disk was in use when the snapshot was taken';
   try {
-    ({ journalBlockCount: blockCount } = await openFilesystem(device, volume.range));
+    if (volume.contents?.type === 'xfs' && (await needsLogReplay(new VolumeReader(device, volume.range)))) {
+      onNote(
+        `${inUse}: the log of its filesystem has changes that are not in what is mounted. "snapnbd mount --rw" mounts a fork that replays them.`,
+      );
+    }
+    if (!READABLE_TYPES.includes(volume.contents?.type ?? '')) return;
+    const { journalBlockCount } = await openFilesystem(device, volume.range);
+    if (journalBlockCount === 0) return;
+    onNote(
+      `${inUse}: ${journalBlockCount} blocks of its journal are newer than what is mounted. "--rw" mounts a fork that replays them; "snapnbd cp" reads them as well.`,
+    );
   } catch (error) {
     // What cannot be read in this process may well be read by the kernel.
     if (!(error instanceof FileError)) throw error;
   }
-  if (blockCount === 0) return;
-  onNote(
-    `The disk was in use when the snapshot was taken: ${blockCount} blocks of its journal are newer than what is mounted. "--rw" mounts a fork that replays them; "snapnbd cp" reads them as well.`,
-  );
 }
 
 async function mountOn(
