@@ -210,9 +210,9 @@ export class MountedFilesystem implements Filesystem {
     return new FileError(known, message, { cause: error });
   }
 
-  /** Its path in the snapshot. */
+  /** Its path in the snapshot, with nothing in it that steers a terminal. */
   #nameOf(place: Buffer): string {
-    return `"${join('/', place.subarray(this.#root.place.length).toString('utf8'))}"`;
+    return JSON.stringify(join('/', place.subarray(this.#root.place.length).toString('utf8')));
   }
 }
 

@@ -19,5 +19,13 @@ const REASONS: Readonly<Record<string, string>> = {
  * `Cannot read ${path}: ${systemReason(error)}.`
  */
 export function systemReason(thrown: unknown): string {
-  return REASONS[systemCodeOf(thrown) ?? ''] ?? messageOf(thrown);
+  return REASONS[systemCodeOf(thrown) ?? ''] ?? withoutPath(thrown);
+}
+
+/** Node.js writes `CODE: words, call 'path'`: the path may be any bytes that somebody has given a file for a name. */
+function withoutPath(thrown: unknown): string {
+  const text = messageOf(thrown);
+  const { syscall, path }: Partial<NodeJS.ErrnoException> = thrown instanceof Error ? thrown : {};
+  const end = path === undefined ? -1 : text.indexOf(`, ${syscall ?? ''} '`);
+  return end < 0 ? text : text.slice(0, end);
 }
