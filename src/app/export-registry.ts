@@ -3,6 +3,8 @@ import type { ExportLease, ExportListing, ExportTable } from '../nbd/export-tabl
 import type { ExportTraffic } from '../nbd/traffic.js';
 import { ExportRefusalKind, ExportRefusedError } from '../nbd/export-table.js';
 import { assert } from '../util/assert.js';
+import { messageOf } from '../util/errors.js';
+import { silentLogger, type Logger } from '../util/logger.js';
 import type { Fork } from '../writer/fork.js';
 
 /** One export of the registry. */
@@ -60,15 +62,18 @@ export class ExportRegistry implements ExportTable {
   /** Those that were taken away and still have clients. */
   readonly #retired = new Set<Entry>();
   readonly #supply: ExportSupply | undefined;
+  readonly #logger: Logger;
   #leaseCount = 0;
 
   /**
    * @param exports with distinct names that are not empty; at least one, unless there is a supply.
    * @param supply default: none; names that are not there are refused.
+   * @param logger default: silent.
    */
-  constructor(exports: readonly RegisteredExport[], supply?: ExportSupply) {
+  constructor(exports: readonly RegisteredExport[], supply?: ExportSupply, logger: Logger = silentLogger) {
     assert(exports.length > 0 || supply !== undefined, 'a server needs an export');
     this.#supply = supply;
+    this.#logger = logger;
     this.#entries = entriesOf(exports, new Map());
   }
 
@@ -127,7 +132,8 @@ export class ExportRegistry implements ExportTable {
 
   /**
    * Puts other exports in the place of those that are there. One that is the same object goes on as it was; one that is no
-   * longer there keeps the clients that it has, gets no new ones, and is closed when the last one goes.
+   * longer there keeps the clients that it has, gets no new ones, and is closed when the last one goes. What cannot be
+   * closed is told in the log.
    */
   async replace(exports: readonly RegisteredExport[]): Promise<void> {
     assert(exports.length > 0 || this.#supply !== undefined, 'a server needs an export');
@@ -144,12 +150,19 @@ export class ExportRegistry implements ExportTable {
     }
   }
 
-  /** Closes every device. Call it when no connection is left. */
+  /** Closes every device. Call it when no connection is left. @throws of the first one that cannot be closed, when all are. */
   async close(): Promise<void> {
     const devices = [...this.#entries.values(), ...this.#retired].map(({ registered }) => registered.device);
     this.#retired.clear();
-    for (const device of new Set(devices)) await device.close?.();
-    await this.#supply?.close();
+    const failures: unknown[] = [];
+    for (const holder of [...new Set(devices), this.#supply]) {
+      try {
+        await holder?.close?.();
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
   }
 
   #lease(entry: Entry): ExportLease {
@@ -175,13 +188,20 @@ export class ExportRegistry implements ExportTable {
     if (entry.isRetired && entry.userCount === 0) void this.#closeRetired(entry);
   }
 
-  /** One device may be there under several names: the last of them closes it. */
+  /** One device may be there under several names: the last of them closes it. Never rejects. */
   async #closeRetired(entry: Entry): Promise<void> {
     if (!this.#retired.delete(entry)) return;
-    const { device } = entry.registered;
+    const { name, device } = entry.registered;
     const others = [...this.#entries.values(), ...this.#retired];
     if (others.some(({ registered }) => registered.device === device)) return;
-    await device.close?.();
+    try {
+      await device.close?.();
+    } catch (error) {
+      this.#logger.error('an export that was taken away cannot be closed', {
+        export: name,
+        error: messageOf(error),
+      });
+    }
   }
 }
 

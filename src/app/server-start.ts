@@ -4,6 +4,7 @@ import { BlockCache } from '../snapshot/block-cache.js';
 import { ComparedSnapshot } from '../snapshot/changed/compared-snapshot.js';
 import { SnapshotDevice } from '../snapshot/snapshot-device.js';
 import { systemClock, type Clock } from '../util/clock.js';
+import { messageOf } from '../util/errors.js';
 import { silentLogger, type Logger } from '../util/logger.js';
 import { connectApi } from './api-connection.js';
 import { ExportChanger, type ExportChanges } from './export-changing.js';
@@ -70,7 +71,11 @@ export async function startServer(
   // What has been taken, to be given back in the opposite order.
   const releases: (() => Promise<void>)[] = [];
   const release = async (): Promise<void> => {
-    for (const giveBack of releases.splice(0).reverse()) await giveBack();
+    const failures: unknown[] = [];
+    for (const giveBack of releases.splice(0).reverse()) {
+      await giveBack().catch((error: unknown) => failures.push(error));
+    }
+    if (failures.length > 0) throw failures[0];
   };
   try {
     // What can be found wrong without a call to EBS is found before the first one.
@@ -114,7 +119,7 @@ export async function startServer(
       onDemand === undefined || connection === undefined
         ? undefined
         : createSupply(onDemand, { ...opening, connection });
-    const registry = new ExportRegistry(exports, supply);
+    const registry = new ExportRegistry(exports, supply, logger);
     const changer = new ExportChanger(registry, settings.exports, connection !== undefined, (specs) =>
       openExports(specs, opening),
     );
@@ -172,7 +177,9 @@ export async function startServer(
       close: release,
     };
   } catch (error) {
-    await release();
+    await release().catch((failure: unknown) => {
+      logger.error('what was opened cannot be closed', { error: messageOf(failure) });
+    });
     throw error;
   }
 }

@@ -2,6 +2,7 @@ import t from 'tap';
 import { ExportRegistry } from '../../src/app/export-registry.js';
 import type { BlockDevice } from '../../src/device/block-device.js';
 import { ExportRefusedError } from '../../src/nbd/export-table.js';
+import { MemoryLog } from '../fixtures/memory-log.js';
 import { AssertionError } from '../../src/util/assert.js';
 
 function device(description?: string): BlockDevice & { closed: number } {
@@ -82,4 +83,32 @@ t.test('exports are replaced: the same go on, others keep the clients that they 
   t.equal(shared.closed, 1);
   await registry.close();
   t.strictSame([a.closed, b.closed, next.closed, shared.closed], [1, 1, 1, 1]);
+});
+
+t.test('one that cannot be closed keeps no other open, and ends nothing', async (t) => {
+  const [first, last, gone] = [device(), device(), device()];
+  const failing = (): Promise<void> => Promise.reject(new Error('no space left'));
+  const log = new MemoryLog();
+  const supplied = { list: () => Promise.resolve([]), supply: failing as never, opened: [] };
+  let hasSupplyEnded = false;
+  const supply = {
+    ...supplied,
+    close: async () => {
+      hasSupplyEnded = true;
+      await failing();
+    },
+  };
+  const exports = [
+    { name: 'gone', device: { ...gone, close: failing } },
+    { name: 'first', device: { ...first, close: failing } },
+    { name: 'last', device: last },
+  ];
+  const registry = new ExportRegistry(exports, supply, log);
+  const lease = await registry.acquire('gone');
+  await registry.replace(exports.slice(1));
+  lease.release();
+  await new Promise(setImmediate);
+  t.match(log.lines, [{ level: 'error', fields: { export: 'gone', error: 'no space left' } }]);
+  await t.rejects(registry.close(), { message: 'no space left' });
+  t.strictSame([last.closed, hasSupplyEnded], [1, true]);
 });
