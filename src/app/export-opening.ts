@@ -32,6 +32,8 @@ export interface OpeningContext {
   readonly readsAhead?: boolean | undefined;
   /** See `compareSnapshot`. Default: false. */
   readonly hasOneBitmap?: boolean | undefined;
+  /** See `openSnapshotDevice`. Default: 1. */
+  readonly sharerCount?: number | undefined;
   readonly logger: Logger;
   readonly clock: Clock;
   readonly signal: AbortSignal | undefined;
@@ -56,7 +58,11 @@ export async function openExports(
   const outcomes = await Promise.allSettled(
     specs.map((spec) =>
       limiter
-        .run(() => openExport(spec, { ...context, signal }, snapshots), undefined, signal)
+        .run(
+          () => openExport(spec, { ...context, sharerCount: specs.length, signal }, snapshots),
+          undefined,
+          signal,
+        )
         .catch((error: unknown) => {
           failure.abort(error);
           throw error;
@@ -137,6 +143,7 @@ async function openDevice(
 
 function openSnapshot(snapshotId: string, context: OpeningContext): Promise<SnapshotDevice> {
   const { connection, cache, disk, lineage, profiles, readsAhead = true, logger, clock, signal } = context;
+  const { sharerCount } = context;
   assert(connection !== undefined, 'a snapshot is opened through a connection to EBS');
   return openSnapshotDevice({
     api: connection.api,
@@ -146,6 +153,7 @@ function openSnapshot(snapshotId: string, context: OpeningContext): Promise<Snap
     lineage,
     profiles,
     readsAhead,
+    sharerCount,
     logger,
     clock,
     ...(disk === undefined ? {} : { disk }),

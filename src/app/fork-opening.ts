@@ -28,6 +28,8 @@ export interface ForkContext {
   readonly lineage?: Lineage | undefined;
   /** Default: none. */
   readonly profiles?: Profiles | undefined;
+  /** See `openSnapshotDevice`. Default: 1. */
+  readonly sharerCount?: number | undefined;
   readonly readsAhead?: boolean | undefined;
   /** See `ForkChanges`. Default: false. */
   readonly hasOneBitmap?: boolean | undefined;
@@ -148,6 +150,7 @@ function openBase(snapshotId: string, name: string, context: ForkContext): Promi
     lineage,
     profiles,
     readsAhead,
+    sharerCount: context.sharerCount,
     logger: logger.child({ fork: name }),
     clock,
     ...(disk === undefined ? {} : { disk }),

@@ -1,4 +1,4 @@
-import { CellGrid } from '../device/cell-grid.js';
+import { CellCounts, CellGrid } from '../device/cell-grid.js';
 import { RangeSet } from '../device/range-set.js';
 import { IndexBits } from '../util/index-bits.js';
 
@@ -12,24 +12,24 @@ const RANGES_MAX = 16_384;
 export class DiskMap {
   readonly grid: CellGrid;
   /** Blocks of which it is known whether they are in the snapshot. */
-  readonly known: Uint32Array;
+  readonly known: CellCounts;
   /** Blocks of those that are in it; the others are holes. */
-  readonly listed: Uint32Array;
+  readonly listed: CellCounts;
   /** Blocks that were had at some time since the start. */
-  readonly read: Uint32Array;
-  readonly inMemory: Uint32Array;
-  readonly onDisk: Uint32Array;
+  readonly read: CellCounts;
+  readonly inMemory: CellCounts;
+  readonly onDisk: CellCounts;
   readonly #knownRanges = new RangeSet();
   readonly #readBits = new IndexBits();
   readonly #diskBits = new IndexBits();
 
   constructor(blockCount: number) {
     this.grid = new CellGrid(blockCount);
-    this.known = this.grid.newCounts();
-    this.listed = this.grid.newCounts();
-    this.read = this.grid.newCounts();
-    this.inMemory = this.grid.newCounts();
-    this.onDisk = this.grid.newCounts();
+    this.known = new CellCounts(this.grid);
+    this.listed = new CellCounts(this.grid);
+    this.read = new CellCounts(this.grid);
+    this.inMemory = new CellCounts(this.grid);
+    this.onDisk = new CellCounts(this.grid);
   }
 
   /**
@@ -64,9 +64,8 @@ export class DiskMap {
     if (isNews) this.#change(this.onDisk, blockIndex, isThere ? 1 : -1);
   }
 
-  #change(counts: Uint32Array, blockIndex: number, by: number): void {
-    const cell = this.grid.cellOf(blockIndex);
-    counts[cell] = (counts[cell] ?? 0) + by;
+  #change(counts: CellCounts, blockIndex: number, by: number): void {
+    counts.add(this.grid.cellOf(blockIndex), by);
   }
 
   /** The parts of a range that were not known before, which are from now on. */
@@ -80,7 +79,7 @@ export class DiskMap {
       if (end > at) fresh.push({ start: at, end });
       at = known === undefined ? endIndex : Math.max(end, known.end);
     }
-    for (const { start, end } of fresh) this.grid.addRange(this.known, start, end);
+    for (const { start, end } of fresh) this.known.addRange(start, end);
     this.#knownRanges.add(startIndex, endIndex);
     return fresh;
   }

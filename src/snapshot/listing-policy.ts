@@ -33,8 +33,9 @@ const GROWTH = 4;
  *
  * - When the tokens of the whole volume would fit into memory, a lookup lists as much as one call can: all of them
  *   together list everything once.
- * - The less of the volume would fit, the sooner a page is dropped again, and the shorter it is: in proportion, down
- *   to the shortest that the service allows.
+ * - The less of the volume would fit, the sooner a page is dropped again, and the shorter it is: by the third power, down
+ *   to the shortest that the service allows. For lookups here and there, what is found at hand is the part of the volume that
+ *   fits, whatever the length of the pages; but a long one takes its time, and memory while it is read.
  * - Beside a page, the next one is four times as long as that one, so that a stream soon lists 10,000 at a time.
  *
  * Listings begin at multiples of their length or where a page ends, so that lookups near one another ask for the same.
@@ -44,9 +45,8 @@ export function chooseListing(question: ListingQuestion): Listing {
   const beforeEnd = before?.endIndex ?? 0;
   if (question.bulk) return { startIndex: blockIndex, resultsMax: LIST_RESULTS_MAX };
 
-  const alone = bounded(
-    (LIST_RESULTS_MAX * question.bytesMax) / (question.blockCount * question.bytesPerBlock),
-  );
+  const fittingPart = Math.min(1, question.bytesMax / (question.blockCount * question.bytesPerBlock));
+  const alone = bounded(LIST_RESULTS_MAX * fittingPart ** 3);
   const afterBefore = grown(before?.listedCount ?? 0);
   if (afterBefore > alone && blockIndex - beforeEnd < reach(before?.listedCount ?? 0)) {
     return { startIndex: beforeEnd, resultsMax: afterBefore };
@@ -61,6 +61,16 @@ export function chooseListing(question: ListingQuestion): Listing {
     return { startIndex, resultsMax: beforeAfter };
   }
   return { startIndex: Math.max(beforeEnd, blockIndex - (blockIndex % alone)), resultsMax: alone };
+}
+
+/**
+ * The results of the first listing of a volume, of whose beginning most clients read something: as many as one call has,
+ * or as find room in a quarter of the memory when so many volumes share it.
+ *
+ * @param bytesPerBlock what a listed block takes in memory. @param bytesMax what may be used for all volumes.
+ */
+export function firstResultsMax(bytesPerBlock: number, bytesMax: number, volumeCount: number): number {
+  return bounded(bytesMax / 4 / volumeCount / bytesPerBlock);
 }
 
 function bounded(count: number): number {

@@ -51,6 +51,8 @@ export interface SnapshotDeviceOptions {
   readonly listLimiter?: Limiter;
   /** What block tokens may take in memory. Default: one of 32 MiB for all devices that are given none. */
   readonly tokenMemory?: TokenMemory;
+  /** Devices that share it, as far as is known now: each lists as much to begin with as there is room for. Default: 1. */
+  readonly sharerCount?: number | undefined;
   /** Whether blocks that a sequential reader will want are fetched before it asks. Default: true. */
   readonly readsAhead?: boolean;
   /** Blocks that outlive the process. Default: none. */
@@ -118,6 +120,7 @@ export async function openSnapshotDevice(options: SnapshotDeviceOptions): Promis
         clock,
         signal: closing.signal,
         memory: options.tokenMemory ?? processTokenMemory,
+        sharerCount: options.sharerCount,
       },
       { retryTotalMs: OPEN_RETRY_TOTAL_MS },
     );

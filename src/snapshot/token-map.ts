@@ -5,7 +5,7 @@ import type { SnapshotApi } from '../ebs/snapshot-api.js';
 import { assert } from '../util/assert.js';
 import type { Clock } from '../util/clock.js';
 import type { Limiter } from '../util/limiter.js';
-import { chooseListing, type Listing } from './listing-policy.js';
+import { chooseListing, firstResultsMax, type Listing } from './listing-policy.js';
 import { PageIndex } from './page-index.js';
 import { PageLister, snapshotBlocksOf } from './page-lister.js';
 import type { TokenMemory } from './token-memory.js';
@@ -26,6 +26,8 @@ export interface TokenMapOptions {
   readonly clock: Clock;
   /** What the pages share with those of other snapshots. */
   readonly memory: TokenMemory;
+  /** Snapshots that share the memory, as far as is known when they are opened. Default: 1. */
+  readonly sharerCount?: number | undefined;
   /** Aborts all calls. */
   readonly signal: AbortSignal;
 }
@@ -72,8 +74,10 @@ export class TokenMap {
    */
   static async open(options: TokenMapOptions, lookup: LookupOptions = {}): Promise<TokenMap> {
     const map = new TokenMap(options);
+    const { memory, sharerCount = 1 } = options;
+    const resultsMax = firstResultsMax(ASSUMED_BYTES_PER_BLOCK, memory.bytesMax, sharerCount);
     try {
-      await map.#list({ startIndex: 0, resultsMax: LIST_RESULTS_MAX }, lookup);
+      await map.#list({ startIndex: 0, resultsMax }, lookup);
     } catch (error) {
       map.close();
       throw error;

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { chooseListing, type ListingQuestion } from '../../src/snapshot/listing-policy.js';
+import { chooseListing, firstResultsMax, type ListingQuestion } from '../../src/snapshot/listing-policy.js';
 import { MIB } from '../../src/util/units.js';
 
 const FULL_64_TIB: ListingQuestion = {
@@ -22,10 +22,17 @@ t.test('where all tokens fit into memory, as much as one call can list', async (
 
 t.test('where they do not, the less of the volume fits, the less', async (t) => {
   t.same(chooseListing(FULL_64_TIB), { startIndex: 1_000_000, resultsMax: 100 });
+  const halfFits = { ...FULL_64_TIB, bytesMax: 100 * 2 ** 20, blockCount: 2 ** 21, blockIndex: 10_000 };
+  t.same(chooseListing(halfFits), { startIndex: 10_000, resultsMax: 1250 });
   const oneTib = { ...FULL_64_TIB, blockCount: 2 ** 21, blockIndex: 10_000 };
-  const { resultsMax, startIndex } = chooseListing(oneTib);
-  t.equal(resultsMax, 1600);
-  t.equal(startIndex, 9600);
+  t.same(chooseListing(oneTib), { startIndex: 10_000, resultsMax: 100 });
+});
+
+t.test('volumes that share the memory begin with what there is room for', async (t) => {
+  t.equal(firstResultsMax(100, 32 * MIB, 1), 10_000);
+  t.equal(firstResultsMax(100, 32 * MIB, 8), 10_000);
+  t.equal(firstResultsMax(100, 32 * MIB, 80), 1048);
+  t.equal(firstResultsMax(100, 32 * MIB, 1000), 100);
 });
 
 t.test('a stream soon lists 10,000 at a time, forwards and backwards', async (t) => {

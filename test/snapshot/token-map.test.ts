@@ -51,7 +51,7 @@ t.test('random lookups all over 64 TiB: short pages, and bounded memory', async 
   const api = fullVolume();
   const map = await open(api, { memory: new TokenMemory(1_000_000) });
   const first = api.lists[0]!;
-  t.equal(first.resultsMax, 10_000);
+  t.equal(first.resultsMax, 2427, 'as many as find room in a quarter of it');
   let index = 1;
   for (let lookup = 0; lookup < 500; lookup += 1) {
     index = (index * 48_271) % (2 ** 27 - 1);

@@ -1,3 +1,4 @@
+import { CellCounts } from '../../device/cell-grid.js';
 import { MapRuns } from '../../http/map-runs.js';
 import type { MapFigures } from '../../http/status-document.js';
 import type { SnapshotDevice } from '../../snapshot/snapshot-device.js';
@@ -13,13 +14,12 @@ export function mapFiguresOf(
 ): MapFigures | undefined {
   const grid = snapshot?.map.grid ?? fork?.grid;
   if (grid === undefined) return undefined;
-  const fetching = grid.newCounts();
+  const fetching = new CellCounts(grid);
   let shownCount = 0;
   for (const block of snapshot?.fetchingBlocks() ?? []) {
     shownCount += 1;
     if (shownCount > FETCHING_SHOWN_MAX) break;
-    const cell = grid.cellOf(block);
-    fetching[cell] = (fetching[cell] ?? 0) + 1;
+    fetching.add(grid.cellOf(block), 1);
   }
   const runs = new MapRuns();
   for (let cell = 0; cell < grid.cellCount; cell += 1) {
@@ -32,13 +32,13 @@ export function mapFiguresOf(
 /** The letter of a cell and how many of its blocks it stands for: what goes on there before what was there before. */
 function stateOf(
   cell: number,
-  fetching: Uint32Array,
+  fetching: CellCounts,
   snapshot: SnapshotDevice | undefined,
   fork: ForkMap | undefined,
 ): readonly [letter: string, count: number] {
-  const at = (counts: Uint32Array | undefined): number => counts?.[cell] ?? 0;
+  const at = (counts: CellCounts): number => counts.at(cell);
   if (at(fetching) > 0) return ['f', at(fetching)];
-  const [staged, put] = [at(fork?.staged), at(fork?.put)];
+  const [staged, put] = [fork?.staged[cell] ?? 0, fork?.put[cell] ?? 0];
   if (staged > 0) return put >= staged ? ['p', put] : ['s', staged];
   // A blank disk has nothing beneath.
   if (snapshot === undefined) return ['h', fork?.grid.sizeOf(cell) ?? 1];
