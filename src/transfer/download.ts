@@ -1,3 +1,4 @@
+import { blockBuffers } from '../ebs/block-buffers.js';
 import { blockChecksum, ZERO_BLOCK_CHECKSUM } from '../ebs/checksum.js';
 import { BLOCK_BYTES } from '../ebs/constants.js';
 import type { ListedBlock } from '../ebs/snapshot-api.js';
@@ -59,6 +60,7 @@ export async function download(options: DownloadOptions, signal: AbortSignal): P
     assert(checksum !== undefined, 'a verified block has a checksum');
     if (checksum === ZERO_BLOCK_CHECKSUM) await target.zero(blockIndex, blockIndex + 1, stop);
     else await target.write(blockIndex, bytes);
+    blockBuffers.drop(bytes);
     journal.note({ blockIndex, fate: BlockFate.Moved, checksum });
     counts.movedCount += 1;
     report(TransferStep.Move);

@@ -68,7 +68,8 @@ export class ListedBlocks {
     for (let newTokens = 0; ; newTokens += 1) {
       const request = { snapshotId, blockIndex, blockToken: token };
       try {
-        return await this.#limiter.run(
+        return await this.#limiter.runIn(
+          snapshotId,
           () => this.#api.getSnapshotBlock(request, { signal }),
           undefined,
           signal,

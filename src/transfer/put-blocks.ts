@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { blockBuffers } from '../ebs/block-buffers.js';
 import { blockChecksum, ZERO_BLOCK_CHECKSUM } from '../ebs/checksum.js';
 import { BLOCK_BYTES, BLOCKS_PER_GIB } from '../ebs/constants.js';
 import type { ListedBlock } from '../ebs/snapshot-api.js';
@@ -111,6 +112,7 @@ class PutRun<Item extends SupplyItem> {
     if (inherited === undefined || parent === undefined)
       return checksum === ZERO_BLOCK_CHECKSUM && !this.#pending.encrypted;
     const theirs = await parent.read(inherited, signal);
+    blockBuffers.drop(theirs.bytes);
     if (theirs.checksum !== checksum) return false;
     journal.note({ blockIndex, fate: BlockFate.Inherited, checksum });
     return true;

@@ -1,3 +1,4 @@
+import { blockBuffers } from '../ebs/block-buffers.js';
 import type { ListedBlock } from '../ebs/snapshot-api.js';
 import type { BlockSupply, SuppliedBlock } from './block-supply.js';
 import type { ListedBlocks } from './listed-blocks.js';
@@ -23,7 +24,8 @@ export class SnapshotSupply implements BlockSupply<ListedBlock> {
     return this.#source.blocks(signal);
   }
 
-  read(item: ListedBlock, signal: AbortSignal): Promise<SuppliedBlock> {
-    return this.#source.read(item, signal);
+  async read(item: ListedBlock, signal: AbortSignal): Promise<SuppliedBlock> {
+    const { bytes, checksum } = await this.#source.read(item, signal);
+    return { bytes, checksum, release: () => blockBuffers.drop(bytes) };
   }
 }
