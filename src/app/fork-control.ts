@@ -57,6 +57,8 @@ export async function listenForCommands(
   } finally {
     await place.close();
   }
+  // The system could not let somebody in, who hears of it; without this it would end the process.
+  server.on('error', () => undefined);
   await chmod(join(folder, SOCKET_NAME), 0o600);
   return {
     close: async () => {

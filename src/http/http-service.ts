@@ -71,6 +71,10 @@ export async function openHttpService(options: HttpServiceOptions): Promise<Http
   // Not HTTP, or too much of it.
   server.on('clientError', (_error, socket) => socket.destroy());
   await listen(server, host, port);
+  // Of a client that the system could not let in: without this it would end the process.
+  server.on('error', (error) => {
+    logger.warn('a client of the page could not be accepted', { error: messageOf(error) });
+  });
   const { address, family, port: bound } = server.address() as AddressInfo;
   return {
     url: `http://${family === 'IPv6' ? `[${address}]` : address}:${bound}/`,
@@ -95,14 +99,18 @@ function handle(request: IncomingMessage, response: ServerResponse, routes: Rout
 
 function listen(server: Server, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once('error', (error) => {
+    const refuse = (error: unknown): void => {
       reject(
         new EnvironmentError(
           `Cannot show the page at ${host}:${port}: ${systemReason(error)}. Give another address with --http.`,
           { cause: error },
         ),
       );
+    };
+    server.once('error', refuse);
+    server.listen(port, host, () => {
+      server.off('error', refuse);
+      resolve();
     });
-    server.listen(port, host, () => resolve());
   });
 }

@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { Agent, request } from 'node:http';
-import { connect } from 'node:net';
+import { connect, Server } from 'node:net';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import t, { type Test } from 'tap';
+import { listenForCommands } from '../../src/app/fork-control.js';
 import { httpSettingsOf } from '../../src/app/observing/http-settings.js';
 import { ServerObserver } from '../../src/app/observing/server-observer.js';
 import { isLoopbackHost } from '../../src/http/access.js';
@@ -14,6 +15,7 @@ import { MapRuns } from '../../src/http/map-runs.js';
 import { UsageError } from '../../src/util/errors.js';
 import { silentLogger } from '../../src/util/logger.js';
 import { ManualClock } from '../fixtures/manual-clock.js';
+import { workFolder } from '../fixtures/work-folder.js';
 
 const TOKEN = 'a-token-that-is-long-enough';
 
@@ -80,6 +82,27 @@ t.test('with a token it is asked for, and a browser signs in once', async (t) =>
   t.equal((await ask(url, { cookie })).status, 200);
   t.equal((await ask(`${url}healthz`)).status, 200, 'needs none');
 });
+
+t.test(
+  'a client that the system cannot let in ends nothing, of the page and of what commands are sent to',
+  async (t) => {
+    const servers: Server[] = [];
+    const listen = Object.getOwnPropertyDescriptor(Server.prototype, 'listen')?.value as Server['listen'];
+    Server.prototype.listen = function (this: Server, ...args: unknown[]) {
+      servers.push(this);
+      return Reflect.apply(listen, this, args) as Server;
+    };
+    t.teardown(() => (Server.prototype.listen = listen));
+    const { url } = await service(t);
+    const control = await listenForCommands(workFolder(t), () => Promise.reject(new Error('not asked')));
+    t.equal(servers.length, 2);
+    for (const server of servers) {
+      for (let count = 0; count < 2; count += 1) server.emit('error', new Error('accept ENOBUFS'));
+    }
+    t.equal((await ask(url)).status, 200);
+    await control.close();
+  },
+);
 
 t.test('nothing stays of clients that came and went', async (t) => {
   const opened = await service(t);
