@@ -17,6 +17,8 @@ const ADVICE: Readonly<Record<string, string>> = {
     'encrypted with BitLocker: attach the disk ("snapnbd serve", nbd-client), then "cryptsetup bitlkOpen --readonly DEVICE NAME" and mount /dev/mapper/NAME',
   linux_raid_member:
     'a member of a RAID: attach all of its disks ("snapnbd serve", nbd-client), then "mdadm --assemble --readonly" and mount it',
+  zfs_member:
+    'a member of a ZFS pool: attach all of its disks ("snapnbd serve", nbd-client), then "zpool import -o readonly=on -f -R DIR POOL"',
   swap: 'swap space, which holds no files',
   jbd: 'the journal of a filesystem on another disk, which holds no files',
 };

@@ -57,6 +57,20 @@ t.test('what cannot be mounted is named for what it is', async (t) => {
   t.throws(() => chooseVolume(lvm), /LVM.*vgchange/);
 });
 
+t.test('a disk of a ZFS pool, and UDF', async (t) => {
+  const zfs = new MemoryDevice(1024 * 1024);
+  // What nvlist_pack() of ZFS begins a label with: XDR, little-endian host, version, flags; then the first pair.
+  zfs.write(16_384, Buffer.from('010100000000000000000001000000240000002000000007', 'hex'));
+  zfs.write(16_384 + 24, Buffer.from('version'));
+  const member = await readDiskLayout(zfs);
+  t.equal(member.volumes[0]?.contents?.type, 'zfs_member');
+  t.throws(() => chooseVolume(member), /ZFS.*zpool import/);
+  const udf = new MemoryDevice(1024 * 1024);
+  udf.write(32_768, Buffer.from('\0BEA01'));
+  udf.write(32_768 + 2048, Buffer.from('\0NSR02'));
+  t.match(chooseVolume(await readDiskLayout(udf)).contents, { type: 'udf', kind: 'filesystem' });
+});
+
 t.test('an ext superblock that contradicts itself is refused', async (t) => {
   const disk = new MemoryDevice(1024 * 1024);
   const superblock = Buffer.alloc(1024);

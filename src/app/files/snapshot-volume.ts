@@ -126,7 +126,7 @@ function refuseWithoutRoot(volume: Volume, snapshotId: string): void {
   if (isRoot()) return;
   throw notWithoutMounting(
     volume,
-    `run this as root, with sudo; or "snapnbd serve ${snapshotId}" and "guestfish --ro -a URI -i" (Debian: libguestfs-tools)`,
+    `run this as root, with sudo; or "snapnbd serve ${snapshotId} --listen unix:/tmp/nbd.sock" and "guestfish --ro --format=raw -a 'nbd://?socket=/tmp/nbd.sock' -m /dev/sda${volume.number ?? ''}" (Debian: libguestfs-tools)`,
   );
 }
 

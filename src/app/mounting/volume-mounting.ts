@@ -13,7 +13,7 @@ import { attachDisk, mountSourceOf, type AttachedDisk } from '../../mount/attach
 import { openDiskFile, type DiskFile } from '../../mount/disk-file.js';
 import { mountOptionsOf, mountTypesOf } from '../../mount/mount-options.js';
 import type { MountRecord, MountRecords } from '../../mount/mount-record.js';
-import { mustRunProgram } from '../../mount/program.js';
+import { runProgram } from '../../mount/program.js';
 import { undoMount } from '../../mount/undoing.js';
 import { EnvironmentError, UsageError } from '../../util/errors.js';
 import type { Logger } from '../../util/logger.js';
@@ -147,11 +147,16 @@ async function mountOn(
     ...(isForReading ? ['nosuid,nodev,noexec'] : []),
     ...options,
   ];
-  await mustRunProgram(
-    'mount',
-    ['-t', mountTypesOf(type), '-o', all.join(','), source, directory],
-    `mount ${type} on ${directory}`,
-  );
+  const { status, complaint } = await runProgram('mount', [
+    ...['-t', mountTypesOf(type), '-o', all.join(',')],
+    ...[source, directory],
+  ]);
+  if (status === 0) return;
+  const isUnknown = complaint.includes('unknown filesystem type');
+  const reason = isUnknown
+    ? `this machine's kernel does not know ${type}; "modprobe ${type}" helps where it has a module for it, else another machine or guestfish (libguestfs-tools) reads it`
+    : complaint.replace(`mount: ${directory}: `, '').replace(/\.$/, '') || 'mount(8) cannot be run';
+  throw new EnvironmentError(`Cannot mount ${type} on ${directory}: ${reason}.`);
 }
 
 /** A fork is kept only of what was mounted. */

@@ -39,6 +39,23 @@ export const probeIso9660: Probe = (head) =>
     ? filesystem('iso9660', textField(head, 32_768 + 40, 32), undefined)
     : undefined;
 
+/** UDF announces itself in one of the sectors of 2 KiB that descriptors begin with, behind those of ISO 9660. */
+export const probeUdf: Probe = (head) => {
+  for (let at = 32_768; at + 2048 <= head.length; at += 2048) {
+    if (hasMagic(head, at + 1, 'NSR02') || hasMagic(head, at + 1, 'NSR03'))
+      return filesystem('udf', undefined, undefined);
+  }
+  return undefined;
+};
+
+/** A disk of a ZFS pool: its label begins with a list, in XDR, whose first entry is `version`. */
+export const probeZfs: Probe = (head) =>
+  hasMagic(head, ZFS_LIST_OFFSET, '\u0001') && hasMagic(head, ZFS_LIST_OFFSET + 20, '\0\0\0\u0007version')
+    ? { type: 'zfs_member', kind: ContentsKind.Member, label: undefined, uuid: undefined }
+    : undefined;
+
+const ZFS_LIST_OFFSET = 16_384;
+
 export const probeHfsPlus: Probe = (head) =>
   hasMagic(head, 1024, 'H+\0\u0004') || hasMagic(head, 1024, 'HX\0\u0005')
     ? filesystem('hfsplus', undefined, undefined)

@@ -9,6 +9,8 @@ import {
   probeIso9660,
   probeNtfs,
   probeRefs,
+  probeUdf,
+  probeZfs,
 } from './elsewhere.js';
 import {
   probeBtrfs,
@@ -34,6 +36,7 @@ const PROBES: readonly Probe[] = [
   probeLuks,
   probeLvm,
   probeMdRaid,
+  probeZfs,
   probeBitlocker,
   probeXfs,
   probeSquashfs,
@@ -48,6 +51,7 @@ const PROBES: readonly Probe[] = [
   probeErofs,
   probeHfsPlus,
   probeIso9660,
+  probeUdf,
   probeFat,
 ];
 
