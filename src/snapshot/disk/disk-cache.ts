@@ -239,11 +239,16 @@ export class DiskCache {
       this.#counts.hits += 1;
       return ZERO_BLOCK;
     }
-    // The block may have moved to a newer segment since it was named.
-    const place = (await this.#index.find(contentKeyOf(digest))) ?? named;
-    const block = await this.#segments.read(place);
-    const isWhole = block !== undefined && Buffer.from(await blockChecksum(block), 'base64').equals(digest);
-    if (!isWhole) {
+    let place: BlockPlace = named;
+    let block = await this.#readWhole(place, digest);
+    if (block === undefined) {
+      // It may have moved to a newer segment since it was named.
+      const moved = await this.#index.find(contentKeyOf(digest));
+      if (moved === undefined) return undefined;
+      place = moved;
+      block = await this.#readWhole(place, digest);
+    }
+    if (block === undefined) {
       // Else it would be taken for kept when it is stored again.
       await this.#index.remove(contentKeyOf(digest));
       return undefined;
@@ -253,6 +258,13 @@ export class DiskCache {
       void this.#keepLonger(key, block, digest);
     }
     return block;
+  }
+
+  /** What is at a place, if it has that digest. */
+  async #readWhole(place: BlockPlace, digest: Buffer): Promise<Buffer | undefined> {
+    const block = await this.#segments.read(place);
+    if (block === undefined) return undefined;
+    return Buffer.from(await blockChecksum(block), 'base64').equals(digest) ? block : undefined;
   }
 
   async #store(key: Buffer, block: CachedBlock, digest: Buffer): Promise<void> {
