@@ -1,5 +1,4 @@
 import { randomInt } from 'node:crypto';
-import { writeSync } from 'node:fs';
 import { open, rm, type FileHandle } from 'node:fs/promises';
 import { EnvironmentError } from '../util/errors.js';
 import { systemReason } from '../util/system-reason.js';
@@ -13,6 +12,7 @@ import {
   STATE_BYTES,
   type BlockRecord,
 } from './journal-layout.js';
+import { writeWhole, writeWholeNow } from './whole-write.js';
 
 /** Slots that are read at once: 160 KiB. */
 const CHUNK_SLOTS = 4096;
@@ -77,7 +77,7 @@ export class DigestJournal {
     const bytes = encodeState({ sequence: this.#sequence, nonce: this.#nonce, json: state });
     const position = (this.#sequence % 2) * STATE_BYTES;
     await this.#attempt('write', async () => {
-      await this.#handle.write(bytes, 0, bytes.length, position);
+      await writeWhole(this.#handle, bytes, position);
       await this.#handle.datasync();
     });
     this.#state = state;
@@ -92,7 +92,7 @@ export class DigestJournal {
   note(record: BlockRecord): void {
     encodeSlot(record, this.#nonce, this.#slot, 0);
     try {
-      writeSync(this.#handle.fd, this.#slot, 0, SLOT_BYTES, SLOTS_OFFSET + record.blockIndex * SLOT_BYTES);
+      writeWholeNow(this.#handle.fd, this.#slot, SLOTS_OFFSET + record.blockIndex * SLOT_BYTES);
     } catch (error) {
       throw this.#error('write', error);
     }

@@ -5,6 +5,7 @@ import { EnvironmentError } from '../util/errors.js';
 import { formatBytes } from '../util/units.js';
 import { deviceSizeBytes } from './device-size.js';
 import { imageError } from './transfer-error.js';
+import { writeWhole } from './whole-write.js';
 
 /** Read at once when a range has to be zeros: 4 MiB. */
 const ZERO_CHECK_BYTES = 8 * BLOCK_BYTES;
@@ -142,14 +143,8 @@ export class ImageTarget {
       });
   }
 
-  /** A disk that is about to be full takes a part, and tells that it is full when it is asked to take the rest. */
-  async #write(bytes: Buffer, position: number): Promise<void> {
-    for (let at = 0; at < bytes.length;) {
-      at += await this.#attempt('write', async () => {
-        const { bytesWritten } = await this.#handle.write(bytes, at, bytes.length - at, position + at);
-        return bytesWritten;
-      });
-    }
+  #write(bytes: Buffer, position: number): Promise<void> {
+    return this.#attempt('write', () => writeWhole(this.#handle, bytes, position));
   }
 
   async #read(target: Buffer, position: number): Promise<number> {

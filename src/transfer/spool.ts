@@ -7,6 +7,7 @@ import { EnvironmentError } from '../util/errors.js';
 import type { FindData } from './image-target.js';
 import { ImageSupply } from './image-supply.js';
 import { chunksOf, emptyError } from './stream-supply.js';
+import { writeWhole } from './whole-write.js';
 import { TransferStep, type OnProgress } from './transfer-progress.js';
 import { BLOCK_BYTES } from '../ebs/constants.js';
 
@@ -65,10 +66,7 @@ async function openUnnamed(folder: string): Promise<FileHandle> {
 
 async function writeAt(handle: FileHandle, chunk: Buffer, position: number, folder: string): Promise<void> {
   try {
-    for (let at = 0; at < chunk.length;) {
-      const { bytesWritten } = await handle.write(chunk, at, chunk.length - at, position + at);
-      at += bytesWritten;
-    }
+    await writeWhole(handle, chunk, position);
   } catch (error) {
     throw spoolError(folder, error);
   }

@@ -12,6 +12,7 @@ import {
   type BlockRecord,
 } from '../../src/transfer/journal-layout.js';
 import { sha256 } from '../fixtures/ebs-emulator.js';
+import { writeInParts } from '../fixtures/partial-writes.js';
 import { workFolder } from '../fixtures/work-folder.js';
 
 function recordOf(blockIndex: number, fate: BlockFate = BlockFate.Moved): BlockRecord {
@@ -52,6 +53,17 @@ t.test('what was noted is there for the next run, in the order of the disk', asy
   t.equal(await journal.prior(4), undefined);
   await journal.remove();
   t.throws(() => statSync(path), { code: 'ENOENT' });
+});
+
+t.test('a state of which the disk takes parts is there as a whole', async (t) => {
+  const path = await leftBehind(t);
+  await writeInParts(t, path);
+  const journal = await DigestJournal.open(path);
+  await journal.setState({ of: 'a longer test' });
+  await journal.close();
+  const again = await DigestJournal.open(path);
+  t.strictSame(again.state, { of: 'a longer test' });
+  await again.close();
 });
 
 t.test('a slot with any byte changed, or cut, is no record', async (t) => {
