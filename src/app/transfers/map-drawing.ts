@@ -68,7 +68,8 @@ function sizeOf(blocks: number, { isExact, blockBytes, blockCount }: MapFacts): 
 }
 
 function noteOf({ isExact, listCallCount, costUsd }: MapFacts): string {
-  const cost = `${listCallCount} list calls, $${costUsd.toFixed(6)}`;
+  const calls = listCallCount === 1 ? '1 list call' : `${listCallCount} list calls`;
+  const cost = `${calls}, $${costUsd.toFixed(6)}`;
   return isExact
     ? `every block was looked at: ${cost}`
     : `a sample: at least 100 blocks of each of some thousand places were looked at (--exact lists all of it): ${cost}`;
