@@ -145,6 +145,7 @@ class PastSnapshot {
   close(): void {
     this.#comparison?.map.then(
       (map) => map.close(),
+      // Those who asked for it were told; nothing is left to be closed.
       () => undefined,
     );
     this.#comparison = undefined;

@@ -226,6 +226,7 @@ export class OnDemandExports implements ExportSupply {
 
   async #closeWhenOpen({ opening, name }: OpenSnapshot): Promise<void> {
     const { logger } = this.#options;
+    // Where it could not be opened, the log and those who waited have been told.
     const registered = await opening.catch(() => undefined);
     if (registered === undefined) return;
     try {

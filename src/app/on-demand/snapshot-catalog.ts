@@ -69,6 +69,7 @@ export class SnapshotCatalog {
   }
 
   async close(): Promise<void> {
+    // Where it could not be opened, whoever asked for it has been told.
     const api = await this.#api?.catch(() => undefined);
     api?.close();
   }
