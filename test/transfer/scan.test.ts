@@ -138,7 +138,7 @@ t.test('whatever lies where, no listing reads what another has read', async (t) 
   const seed = freshSeed();
   t.comment(`seed: ${seed}`);
   const random = seededNumbers(seed);
-  for (let round = 0; round < 60; round += 1) {
+  for (let round = 0; round < 25; round += 1) {
     // Stretches that are full or not, and changed or not.
     const stretches = Array.from(
       { length: 12 },
@@ -265,7 +265,8 @@ t.test(
     const synth = (volumeSizeGib: number, fill: number): Promise<string> =>
       createSynth({ dir, volumeSizeGib, fill });
     t.equal(await written(await synth(65_536, 0)), 1, '64 TiB, empty');
-    t.equal(await written(await synth(65_536, 0.000_05)), 1, '64 TiB, sparse');
+    const sparse = await synth(65_536, 0.000_05);
+  t.equal(await written(sparse), 1, '64 TiB, sparse');
     const full = await synth(128, 1);
     const pages = Math.ceil((128 * BLOCKS_PER_GIB) / 10_000);
     const calls = await written(full);
@@ -274,7 +275,6 @@ t.test(
     t.equal(await compared(full, same, 128), pages, 'nothing changed');
     const last = await childOf(api, full, 128, [128 * BLOCKS_PER_GIB - 1]);
     t.equal(await compared(full, last, 128), pages, 'the last block changed');
-    const sparse = await synth(65_536, 0.000_05);
-    t.equal(await compared(sparse, await childOf(api, sparse, 65_536, [1_000_000]), 65_536), 1);
+      t.equal(await compared(sparse, await childOf(api, sparse, 65_536, [1_000_000]), 65_536), 1);
   },
 );
