@@ -266,7 +266,7 @@ t.test(
       createSynth({ dir, volumeSizeGib, fill });
     t.equal(await written(await synth(65_536, 0)), 1, '64 TiB, empty');
     const sparse = await synth(65_536, 0.000_05);
-  t.equal(await written(sparse), 1, '64 TiB, sparse');
+    t.equal(await written(sparse), 1, '64 TiB, sparse');
     const full = await synth(128, 1);
     const pages = Math.ceil((128 * BLOCKS_PER_GIB) / 10_000);
     const calls = await written(full);
@@ -275,6 +275,6 @@ t.test(
     t.equal(await compared(full, same, 128), pages, 'nothing changed');
     const last = await childOf(api, full, 128, [128 * BLOCKS_PER_GIB - 1]);
     t.equal(await compared(full, last, 128), pages, 'the last block changed');
-      t.equal(await compared(sparse, await childOf(api, sparse, 65_536, [1_000_000]), 65_536), 1);
+    t.equal(await compared(sparse, await childOf(api, sparse, 65_536, [1_000_000]), 65_536), 1);
   },
 );
