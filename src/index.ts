@@ -14,6 +14,7 @@ export type {
   ZeroOptions,
   ZeroRun,
 } from './device/block-device.js';
+export type { Lease } from './util/lease.js';
 export { AllocationFlag, ReadIntoResult } from './device/block-device.js';
 export { DeviceErrno, DeviceError } from './device/device-error.js';
 export { MemoryDevice } from './device/memory-device.js';

@@ -1,4 +1,4 @@
-import { assert } from '../util/assert.js';
+import { assert, AssertionError } from '../util/assert.js';
 import { isWithin, spansOf } from '../util/ranges.js';
 import { formatBytes, KIB } from '../util/units.js';
 import {
@@ -8,6 +8,7 @@ import {
   type Extent,
   type ExtentOptions,
   type ReadChunk,
+  type ReadOptions,
   type ReadResult,
   type WriteOptions,
   type ZeroOptions,
@@ -49,12 +50,12 @@ export class MemoryDevice implements BlockDevice {
     return this.#pages.pageCount * PAGE_BYTES;
   }
 
-  read(offset: number, lengthBytes: number): ReadResult {
+  read(offset: number, lengthBytes: number, options?: ReadOptions): ReadResult {
     this.#check(offset, lengthBytes);
     const chunks: ReadChunk[] = [];
     let zeroBytes = 0;
     for (const span of spansOf(offset, lengthBytes, PAGE_BYTES)) {
-      const page = this.#pages.lend(span.unitIndex);
+      const page = this.#pages.lend(span.unitIndex, options?.lease);
       if (page === undefined) {
         zeroBytes += span.lengthBytes;
         continue;
@@ -152,9 +153,7 @@ export class MemoryDevice implements BlockDevice {
   }
 
   #check(offset: number, lengthBytes: number): void {
-    assert(
-      isWithin(offset, lengthBytes, this.sizeBytes),
-      `${lengthBytes} bytes at ${offset} of ${this.sizeBytes}`,
-    );
+    if (!isWithin(offset, lengthBytes, this.sizeBytes))
+      throw new AssertionError(`${lengthBytes} bytes at ${offset} of ${this.sizeBytes}`);
   }
 }

@@ -1,9 +1,17 @@
+import type { Lease } from '../util/lease.js';
 import { RangeSet } from './range-set.js';
+
+/** While views of a page's bytes are abroad they must not change: a write goes to a copy, which nobody has yet. */
+interface Loan {
+  leaseCount: number;
+  /** Somebody has a view who does not say when they have done. */
+  isForGood: boolean;
+}
 
 interface Page {
   bytes: Buffer;
-  /** Views of the bytes are abroad, so that they must not change any more: a write goes to a copy. */
-  isLent: boolean;
+  /** Of these bytes. */
+  loan: Loan | undefined;
 }
 
 /** What a run of neighbouring pages is: has bytes; zeros that keep their place; nothing. */
@@ -16,7 +24,7 @@ export interface PageRun {
 }
 
 /**
- * The pages of a sparse disk. A page that was lent to a reader is copied before it changes, so that what was handed
+ * The pages of a sparse disk. A page that is lent to a reader is copied before it changes, so that what was handed
  * out stays as it was; the copy is made at most once for each time the page is lent.
  */
 export class PageTable {
@@ -41,11 +49,21 @@ export class PageTable {
     return this.#pages.get(index)?.bytes;
   }
 
-  /** The bytes of a page, to keep: they will not change. Undefined when they are zeros. */
-  lend(index: number): Buffer | undefined {
+  /**
+   * The bytes of a page, which will not change before the lease ends. Undefined when they are zeros.
+   *
+   * @param lease undefined: they will never change.
+   */
+  lend(index: number, lease: Lease | undefined): Buffer | undefined {
     const page = this.#pages.get(index);
     if (page === undefined) return undefined;
-    page.isLent = true;
+    const loan = (page.loan ??= { leaseCount: 0, isForGood: false });
+    if (lease === undefined) {
+      loan.isForGood = true;
+    } else {
+      loan.leaseCount += 1;
+      lease.hold(() => (loan.leaseCount -= 1));
+    }
     return page.bytes;
   }
 
@@ -53,11 +71,11 @@ export class PageTable {
   modify(index: number): Buffer {
     const page = this.#pages.get(index);
     if (page === undefined) return this.#allocate(index, Buffer.alloc(this.#pageBytes));
-    if (page.isLent) {
+    if (isLent(page)) {
       const copy = Buffer.allocUnsafeSlow(this.#pageBytes);
       page.bytes.copy(copy);
       page.bytes = copy;
-      page.isLent = false;
+      page.loan = undefined;
     }
     return page.bytes;
   }
@@ -66,9 +84,9 @@ export class PageTable {
   replace(index: number): Buffer {
     const page = this.#pages.get(index);
     if (page === undefined) return this.#allocate(index, Buffer.allocUnsafeSlow(this.#pageBytes));
-    if (page.isLent) {
+    if (isLent(page)) {
       page.bytes = Buffer.allocUnsafeSlow(this.#pageBytes);
-      page.isLent = false;
+      page.loan = undefined;
     }
     return page.bytes;
   }
@@ -115,7 +133,7 @@ export class PageTable {
   }
 
   #allocate(index: number, bytes: Buffer): Buffer {
-    this.#pages.set(index, { bytes, isLent: false });
+    this.#pages.set(index, { bytes, loan: undefined });
     this.#sortedIndexes = undefined;
     return bytes;
   }
@@ -128,6 +146,10 @@ export class PageTable {
     this.#sortedIndexes ??= Float64Array.from(this.#pages.keys()).sort();
     return this.#sortedIndexes;
   }
+}
+
+function isLent({ loan }: Page): boolean {
+  return loan !== undefined && (loan.isForGood || loan.leaseCount > 0);
 }
 
 /** The position of the first value that is at least `value`. */

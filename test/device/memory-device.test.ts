@@ -3,6 +3,7 @@ import { AllocationFlag } from '../../src/device/block-device.js';
 import { HOLE_FLAGS } from '../../src/device/extent-list.js';
 import { MemoryDevice } from '../../src/device/memory-device.js';
 import { AssertionError } from '../../src/util/assert.js';
+import { Lease } from '../../src/util/lease.js';
 import { KIB, MIB, TIB } from '../../src/util/units.js';
 import { joinChunks, testDeviceContract } from '../fixtures/device-contract.js';
 
@@ -71,4 +72,34 @@ t.test('is never asked for what it does not have', async (t) => {
   t.throws(() => device.read(1000, 25), AssertionError);
   t.throws(() => device.write(1024, Buffer.alloc(1)), AssertionError);
   t.throws(() => device.trim(-1, 1), AssertionError);
+});
+
+t.test('what was read stays as it was until its lease ends, and for good without one', async (t) => {
+  const device = new MemoryDevice(4 * PAGE);
+  const old = Buffer.alloc(2 * PAGE, 'old');
+  const changes = [
+    () => device.write(0, Buffer.alloc(2 * PAGE, 'new')),
+    () => device.write(PAGE - 5, Buffer.from('new bytes')),
+    () => device.zero(10, 2 * PAGE - 20),
+    () => device.zero(0, 2 * PAGE, { noHole: true }),
+    () => device.trim(0, 4 * PAGE),
+  ];
+  for (const change of changes) {
+    for (const lease of [undefined, new Lease()]) {
+      device.write(0, old);
+      const early = new Lease();
+      const chunks = device.read(0, 2 * PAGE, { lease });
+      device.read(0, 2 * PAGE, { lease: early });
+      early.end();
+      change();
+      change();
+      t.ok(joinChunks(chunks, 2 * PAGE).equals(old), String(change));
+    }
+  }
+  device.write(0, old);
+  const lease = new Lease();
+  const chunks = device.read(0, 8, { lease });
+  lease.end();
+  device.write(0, Buffer.from('in place'));
+  t.equal(joinChunks(chunks, 8).toString(), 'in place', 'no copy is made for who has done');
 });
