@@ -7,6 +7,7 @@ import { makeExt4Image, makeGptImage, makeXfsImage, paddedBytes } from '../fixtu
 import { runOnKernel } from '../fixtures/kernel.js';
 import { digestOf } from '../fixtures/nbd-agent.js';
 import { needsKernelNbd, needsPrograms, PROGRAMS_TIMEOUT_MS } from '../fixtures/programs.js';
+import { mustRun } from '../fixtures/run-program.js';
 import { importImage, serve } from '../fixtures/serving.js';
 import { workFolder } from '../fixtures/work-folder.js';
 
@@ -38,6 +39,7 @@ t.test("the kernel's own nbd driver mounts served snapshots, every file equal", 
   const folder = workFolder(t);
   const tree = writeFileTree(join(folder, 'tree'), 'kernel-mount');
   const ext4 = await makeExt4Image(join(folder, 'ext4'), tree.folder);
+  await mustRun('tune2fs', ['-L', 'label-of-ext4', ext4.path]);
   const xfs = await makeXfsImage(join(folder, 'xfs'), tree.folder);
   // A read-only disk cannot replay a journal; the journals here are empty, as after a clean unmount.
   const disks = [
@@ -87,7 +89,7 @@ t.test("the kernel's own nbd driver mounts served snapshots, every file equal", 
   const gpt = disks[2]?.image.path ?? '';
   const mountArgs = [
     ...['mount', await importImage(t, join(share, 'emulator'), gpt), '/mnt/d'],
-    ...['--emulator', '$SHARE/emulator', '--state-dir', '/run/state'],
+    ...['--partition', 'label-of-ext4', '--emulator', '$SHARE/emulator', '--state-dir', '/run/state'],
   ];
   const parallel = await runOnKernel({
     uris: [served.unix('ext4')],
