@@ -18,7 +18,10 @@ export function cpCommand(): Command {
     .description('copy files out of a snapshot (without root: ext2, ext3, ext4)')
     .argument('<SNAP:PATH...>', 'files of one snapshot, and last where to: a directory, or a new name')
     .option('-r, --recursive', 'directories, with all that is in them')
-    .option('-f, --force', 'replace files that are there (default: they stay, and are counted as failures)')
+    .option(
+      '-f, --force',
+      'replace files that are there, and set the modes and times of directories (default: they stay, and are counted as failures)',
+    )
     .option('--partition <WHICH>', 'number, label or UUID (default: the only one with a filesystem)')
     .option('--json', 'what was copied as JSON');
   return addApiOptions(command).addHelpText('after', NOTES).action(run);

@@ -1,5 +1,5 @@
 // Files out of filesystems that real programs made, by the command line: no mount, no root.
-import { existsSync, lstatSync, readlinkSync, statSync } from 'node:fs';
+import { chmodSync, existsSync, lstatSync, readlinkSync, statSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { runCli } from '../fixtures/cli.js';
@@ -75,6 +75,14 @@ t.test(
     t.equal(again.status, 1, 'nothing is replaced unasked');
     t.match(again.stderr, /it is there already/);
     t.equal(statSync(join(out, 'empty')).size, 0);
+
+    // As a copy that was killed leaves it.
+    chmodSync(join(out, 'many'), 0o700);
+    unlinkSync(join(out, 'many/7'));
+    const forced = await runCli(t, ['cp', '-rf', `${snapshotId}:/`, out, '--emulator', emulator]);
+    t.equal(forced.status, 0, 'copied again', { stderr: forced.stderr });
+    t.equal(sumsOf(out), tree.sums, 'every file again');
+    t.equal(lstatSync(join(out, 'many')).mode & 0o7777, statSync(join(tree.folder, 'many')).mode & 0o7777);
 
     const missing = await runCli(t, ['cp', `${snapshotId}:/no/such`, out, '--emulator', emulator]);
     t.match([missing.status, missing.stderr], [1, /there is no such file/]);

@@ -77,7 +77,7 @@ export async function copyFiles(task: CopyTask): Promise<CopyResult> {
   }
   const keepsOwners = task.keepsOwners ?? process.getuid?.() === 0;
   const attributes = new AttributeKeeper(filesystem, keepsOwners);
-  const copier = new Copier(task, {
+  const copier = new Copier(task, into ?? destination, {
     filesystem,
     isForced,
     keepsOwners,
@@ -118,6 +118,7 @@ async function existingDirectory(path: string): Promise<string | undefined> {
 class Copier {
   readonly #task: CopyTask;
   readonly #context: WriteContext;
+  readonly #destination: Buffer;
   readonly #entered = new InodeSet();
   /** Where the first name of a file with several was written; resolves without a path when that failed. */
   readonly #linked = new Map<number, Promise<Buffer | undefined>>();
@@ -127,8 +128,10 @@ class Copier {
   #skippedCount = 0;
   #current = '';
 
-  constructor(task: CopyTask, context: WriteContext) {
+  /** @param destination where to, without links. */
+  constructor(task: CopyTask, destination: string, context: WriteContext) {
     this.#task = task;
+    this.#destination = Buffer.from(destination);
     this.#context = context;
   }
 
@@ -206,7 +209,7 @@ class Copier {
   }
 
   async #copyDirectory(stat: FileStat, target: Buffer, path: Buffer): Promise<void> {
-    const { filesystem, isRecursive, signal } = this.#task;
+    const { filesystem, isRecursive, isForced, signal } = this.#task;
     if (!isRecursive) {
       throw new EnvironmentError('it is a directory, which -r copies with all that is in it.');
     }
@@ -232,8 +235,10 @@ class Copier {
       }
     } finally {
       await Promise.all(running);
-      // At last: what was written into it has changed its times, and its mode may forbid writing.
-      if (isNew) await applyMetadata(target, stat, this.#context);
+      // At last: what was written into it has changed its times, and its mode may forbid writing. One that is there may be
+      // what a copy that was killed has left; the destination itself is the user's own.
+      const isOwn = isNew || (isForced && !target.equals(this.#destination));
+      if (isOwn) await applyMetadata(target, stat, this.#context);
     }
   }
 }
