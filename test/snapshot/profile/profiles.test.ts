@@ -211,14 +211,14 @@ t.test('profiles that cannot be looked for are a line each, and cost the reader 
   const opened = await open(t, api, snapshotId, { dir, mode: 'use' });
   await readAll(opened, [1, 2]);
   opened.device.close();
-  t.match(
-    opened.log.lines.filter(({ level }) => level === 'warn').map(({ fields }) => fields.reason),
-    [
-      /Cannot use the profile .*not a folder/,
-      /Cannot look for profiles in .*not a folder/,
-      /Cannot keep the profile/,
-    ],
-  );
+  const reasons = opened.log.lines
+    .filter(({ level }) => level === 'warn')
+    .map(({ fields }) => String(fields.reason));
+  // To Node.js 24 a path that goes through a file is one where there is nothing.
+  const [first = ''] = reasons;
+  if (first.startsWith('Cannot use the profile')) t.match(reasons.shift(), /not a folder/);
+  t.match(reasons, [/Cannot look for profiles in .*not a folder/, /Cannot keep the profile/]);
+  t.equal(reasons.length, 2);
 });
 
 t.test('a profile is shipped, and whatever is none is refused in one line', async (t) => {
