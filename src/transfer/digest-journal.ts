@@ -12,7 +12,7 @@ import {
   STATE_BYTES,
   type BlockRecord,
 } from './journal-layout.js';
-import { writeWhole, writeWholeNow } from './whole-write.js';
+import { writeWhole, writeWholeNow } from '../util/whole-write.js';
 
 /** Slots that are read at once: 160 KiB. */
 const CHUNK_SLOTS = 4096;

@@ -5,7 +5,7 @@ import { EnvironmentError } from '../util/errors.js';
 import { formatBytes } from '../util/units.js';
 import { deviceSizeBytes } from './device-size.js';
 import { imageError } from './transfer-error.js';
-import { writeWhole } from './whole-write.js';
+import { writeWhole } from '../util/whole-write.js';
 
 /** Read at once when a range has to be zeros: 4 MiB. */
 const ZERO_CHECK_BYTES = 8 * BLOCK_BYTES;

@@ -7,7 +7,7 @@ import { EnvironmentError } from '../util/errors.js';
 import type { FindData } from './image-target.js';
 import { ImageSupply } from './image-supply.js';
 import { chunksOf, emptyError } from './stream-supply.js';
-import { writeWhole } from './whole-write.js';
+import { writeWhole } from '../util/whole-write.js';
 import { TransferStep, type OnProgress } from './transfer-progress.js';
 import { BLOCK_BYTES } from '../ebs/constants.js';
 

@@ -5,6 +5,7 @@ import { FileKind } from '../../files/filesystem.js';
 import { EnvironmentError, systemCodeOf } from '../../util/errors.js';
 import type { AttributeKeeper } from './attribute-keeping.js';
 import type { Limiter } from '../../util/limiter.js';
+import { writeWhole } from '../../util/whole-write.js';
 import { shownName } from './shown-name.js';
 
 /** How files are written. */
@@ -45,7 +46,7 @@ async function writeContent(
     let at = 0;
     for await (const chunk of filesystem.readFile(stat, signal === undefined ? {} : { signal })) {
       if (chunk instanceof Uint8Array) {
-        await writeAll(file, chunk, at);
+        await writeWhole(file, chunk, at);
         at += chunk.length;
         onBytes(chunk.length);
       } else {
@@ -92,18 +93,6 @@ export async function applyMetadata(
 
 function secondsOf({ seconds, nanoseconds }: FileStat['modifyTime']): number {
   return seconds + nanoseconds / 1e9;
-}
-
-async function writeAll(
-  file: Awaited<ReturnType<typeof open>>,
-  bytes: Uint8Array,
-  position: number,
-): Promise<void> {
-  let done = 0;
-  while (done < bytes.length) {
-    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, position + done);
-    done += bytesWritten;
-  }
 }
 
 /** Makes something under a temporary name beside its target and renames it, so that what is there is always whole. */

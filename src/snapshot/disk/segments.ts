@@ -5,6 +5,7 @@ import { LRUCache } from 'lru-cache';
 import { blockBuffers } from '../../ebs/block-buffers.js';
 import { BLOCK_BYTES } from '../../ebs/constants.js';
 import { systemCodeOf } from '../../util/errors.js';
+import { writeWhole } from '../../util/whole-write.js';
 import { PRIVATE_FILE_MODE } from './cache-folder.js';
 import type { BlockPlace } from './index-entry.js';
 
@@ -108,16 +109,7 @@ export class Segments {
     if (writing === undefined) throw new Error('no segment is open');
     const slot = this.#nextSlot;
     this.#nextSlot += 1;
-    let done = 0;
-    while (done < BLOCK_BYTES) {
-      const { bytesWritten } = await writing.file.write(
-        block,
-        done,
-        BLOCK_BYTES - done,
-        slot * BLOCK_BYTES + done,
-      );
-      done += bytesWritten;
-    }
+    await writeWhole(writing.file, block, slot * BLOCK_BYTES);
     return { segment: writing.segment, slot };
   }
 
