@@ -2,14 +2,15 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { EnvironmentError, systemCodeOf } from '../util/errors.js';
 import { SOCKET_NAME, type AttachTask } from './attach-task.js';
-import { processesNaming } from './processes.js';
+import { commandLineOf, processesNaming } from './processes.js';
 import { runProgram, type ProgramOutcome } from './program.js';
 import { becomesTrue } from './waiting.js';
 
 /** The device has its size when the driver has the connection, milliseconds after nbd-client. */
 const DEVICE_WAIT_MS = 30_000;
-/** nbd-client ends as soon as the driver has let go of the connection. */
+/** nbd-client ends as soon as the driver has let go of the connection, and whoever reads the device gets an error then. */
 const DETACH_WAIT_MS = 20_000;
+const DETACH_RETRY_MS = 1000;
 
 /**
  * Attaches an export to the next free device of the kernel's nbd driver. A process stays, and the device with it as long
@@ -45,13 +46,31 @@ export async function attachByKernel(task: AttachTask): Promise<string | undefin
 
 /** Detaches the devices that are attached to the server of a mount. Others that were taken since are left alone. */
 export async function detachFromKernel(folder: string): Promise<void> {
-  for (const { parts } of clientsOf(folder)) {
-    const device = parts.find((part) => /^\/dev\/nbd\d+$/.test(part));
-    if (device === undefined) continue;
-    // Of one that is about to attach, it fails; the process is ended in any case.
-    await runNbdClient(['-d', device]);
+  const isDone = (): boolean => clientsOf(folder).length === 0;
+  // Of one that is about to attach it fails, hence again and again; whatever is left is ended with the server.
+  for (let waitedMs = 0; waitedMs < DETACH_WAIT_MS && !isDone(); waitedMs += DETACH_RETRY_MS) {
+    for (const { parts } of clientsOf(folder)) {
+      const device = parts.find((part) => /^\/dev\/nbd\d+$/.test(part));
+      if (device !== undefined) await runNbdClient(['-d', device]);
+    }
+    await becomesTrue(isDone, DETACH_RETRY_MS);
   }
-  await becomesTrue(() => clientsOf(folder).length === 0, DETACH_WAIT_MS);
+}
+
+/**
+ * Waits until a device whose nbd-client has ended is free again: the driver lets go of it when the last process that has it
+ * open closes it, which may be a program that a killed mount has left behind. A device that was taken since is left alone.
+ *
+ * @param isEnough gives up earlier.
+ */
+export async function untilReleased(device: string, isEnough: () => boolean): Promise<void> {
+  await becomesTrue(() => isEnough() || !isBeingReleased(device), DETACH_WAIT_MS);
+}
+
+/** An ending process has no command line from before it closes its files: that it is gone says nothing of the device. */
+function isBeingReleased(device: string): boolean {
+  const pid = numberIn(`/sys/block/${device.slice('/dev/'.length)}/pid`);
+  return pid !== undefined && commandLineOf(pid).every((part) => part === '');
 }
 
 /** Whether a device is attached to the server of a mount. */

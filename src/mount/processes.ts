@@ -41,8 +41,8 @@ export async function endProcesses(folder: string): Promise<void> {
   }
 }
 
-/** Empty for a process that has ended, or is ending. */
-function commandLineOf(pid: number): readonly string[] {
+/** The parts of a process's command line; empty for one that has ended, or is ending. */
+export function commandLineOf(pid: number): readonly string[] {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
   } catch (error) {

@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import { EnvironmentError } from '../util/errors.js';
 import { fuseFileOf, detachFuse } from './fuse.js';
-import { detachFromKernel, isAttached } from './kernel-nbd.js';
+import { detachFromKernel, isAttached, untilReleased } from './kernel-nbd.js';
 import type { MountRecord } from './mount-record.js';
 import { backingFileOf, everythingMounted, type Mounted } from './mount-table.js';
 import { endProcesses } from './processes.js';
@@ -14,22 +14,30 @@ import { mustRunProgram } from './program.js';
  * @throws {EnvironmentError} when the filesystem is in use, or a step fails; then it can be tried again.
  */
 export async function undoMount(record: MountRecord): Promise<void> {
-  const { directory, folder } = record;
-  // Only what is mounted from our own device: the directory may have been used for something else since.
+  const { folder, nbdDevice } = record;
+  await unmountOwn(record);
+  await detachFuse(folder);
+  await detachFromKernel(folder);
+  // The mount(8) of a killed mount may get through with its work as late as this.
+  if (nbdDevice !== null) await untilReleased(nbdDevice, () => ownMounts(record).length > 0);
+  await unmountOwn(record);
+  if (nbdDevice !== null) await untilReleased(nbdDevice, () => false);
+  await endProcesses(folder);
+  rmSync(folder, { recursive: true, force: true });
+}
+
+/** Unmounts only what is mounted from our own device: the directory may have been used for something else since. */
+async function unmountOwn(record: MountRecord): Promise<void> {
+  const { directory } = record;
   const own = ownMounts(record);
   const elsewhere = own.find(({ place }) => place !== directory);
   if (elsewhere !== undefined)
     throw inUse(directory, `its disk is mounted on "${elsewhere.place}" too`, elsewhere.place);
-  if (own.length > 0) {
-    const top = everythingMounted().findLast(({ place }) => place === directory);
-    if (top !== undefined && !isOwn(top.source, record))
-      throw inUse(directory, `${top.source} is mounted on top of it`, directory);
-    await mustRunProgram('umount', [directory], `unmount ${directory}`);
-  }
-  await detachFuse(folder);
-  await detachFromKernel(folder);
-  await endProcesses(folder);
-  rmSync(folder, { recursive: true, force: true });
+  if (own.length === 0) return;
+  const top = everythingMounted().findLast(({ place }) => place === directory);
+  if (top !== undefined && !isOwn(top.source, record))
+    throw inUse(directory, `${top.source} is mounted on top of it`, directory);
+  await mustRunProgram('umount', [directory], `unmount ${directory}`);
 }
 
 function inUse(directory: string, reason: string, blocking: string): EnvironmentError {

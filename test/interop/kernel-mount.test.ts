@@ -101,9 +101,13 @@ t.test("the kernel's own nbd driver mounts served snapshots, every file equal", 
       left() { ls /run/state/mounts "$TMPDIR"; ls -d /sys/block/nbd*/pid; }
       mkdir /mnt/d
       rm -f "$TMPDIR"/*.log
+      mkfifo /run/never
+      exec 9<>/run/never
       snapnbd ${mountArgs.join(' ')} & killed=$!
-      until [ -e /sys/block/nbd1/pid ]; do :; done
+      until [ -e /sys/block/nbd1/pid ]; do read -rt 0.05 -u 9 || true; done
       kill -KILL $(pgrep -P $killed) $killed
+      # As a program of the killed mount may: it has the device open for some time after nbd-client has gone.
+      (while pgrep -ax nbd-client | grep -q /dev/nbd1; do sleep 0.1; done; sleep 1) </dev/nbd1 &
       snapnbd umount /mnt/d --state-dir /run/state; left
       snapnbd ${mountArgs.join(' ')}
       grep -o '^/dev/.* /mnt/d ext4 ro,' /proc/mounts
