@@ -9,4 +9,6 @@ export interface AttachTask {
   readonly isWritable: boolean;
   /** Called before a device of the kernel is taken, and with null when it was not. */
   readonly onDevice: (device: string | null) => void;
+  /** Gives up waiting; what is attached by then stays. */
+  readonly signal?: AbortSignal | undefined;
 }

@@ -16,9 +16,9 @@ const FUSE_WAIT_MS = 30_000;
  * Shows an export as a file, by nbdfuse.
  *
  * @returns the path of the file.
- * @throws {EnvironmentError} that says what has to be installed.
+ * @throws {EnvironmentError} that says what has to be installed; the signal's reason when it aborts.
  */
-export async function attachByFuse({ folder, exportName, isWritable }: AttachTask): Promise<string> {
+export async function attachByFuse({ folder, exportName, isWritable, signal }: AttachTask): Promise<string> {
   if (!existsSync('/dev/fuse')) {
     throw new EnvironmentError(
       'Cannot attach the disk: the kernel has neither the nbd driver ("modprobe nbd", with nbd-client installed) nor FUSE ("modprobe fuse").',
@@ -42,8 +42,10 @@ export async function attachByFuse({ folder, exportName, isWritable }: AttachTas
     failure ??= `nbdfuse ended with ${code ?? 'a signal'}`;
   });
   child.unref();
-  const hasCome = await becomesTrue(() => failure !== undefined || existsSync(file), FUSE_WAIT_MS);
+  const isDecided = (): boolean => failure !== undefined || signal?.aborted === true || existsSync(file);
+  const hasCome = await becomesTrue(isDecided, FUSE_WAIT_MS);
   child.removeAllListeners();
+  signal?.throwIfAborted();
   if (failure !== undefined || !hasCome) {
     throw new EnvironmentError(`Cannot attach the disk: ${failure ?? 'nbdfuse does not answer'}.`);
   }

@@ -18,7 +18,7 @@ const DETACH_RETRY_MS = 1000;
  * whatever was killed before that could be written down.
  *
  * @returns the device, or undefined where the kernel has no nbd driver, or there is no nbd-client.
- * @throws {EnvironmentError} when no device can be had.
+ * @throws {EnvironmentError} when no device can be had; the signal's reason when it aborts.
  */
 export async function attachByKernel(task: AttachTask): Promise<string | undefined> {
   if (!existsSync('/sys/block/nbd0')) await runProgram('modprobe', ['nbd']);
@@ -35,7 +35,10 @@ export async function attachByKernel(task: AttachTask): Promise<string | undefin
       task.onDevice(null);
       return undefined;
     }
-    if (outcome.status === 0 && (await becomesTrue(() => isReady(name), DEVICE_WAIT_MS))) return device;
+    const isDecided = (): boolean => isReady(name) || task.signal?.aborted === true;
+    const isOurs = outcome.status === 0 && (await becomesTrue(isDecided, DEVICE_WAIT_MS));
+    task.signal?.throwIfAborted();
+    if (isOurs) return device;
     // Another mount may have been faster: the next one, then.
     complaint = outcome.complaint || 'it does not become ready';
     await detachFromKernel(task.folder);

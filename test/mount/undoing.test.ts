@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import t from 'tap';
 import { undoAbandoned } from '../../src/app/mounting/abandoned.js';
 import { apiArgumentsOf } from '../../src/app/mounting/server-process.js';
+import { mountVolume } from '../../src/app/mounting/volume-mounting.js';
 import type { ApiSettings } from '../../src/app/settings.js';
 import { addApiOptions, apiSettingsOf, type ApiOptions } from '../../src/cli/api-options.js';
 import { MountRecords, type MountRecord } from '../../src/mount/mount-record.js';
@@ -52,6 +53,29 @@ t.test('an abandoned mount that cannot be undone is told, and keeps nobody from 
   );
   t.match(log.lines, [{ level: 'warn', message: /left behind/, fields: { directory: stuck.directory } }]);
   t.equal(log.lines.length, 1);
+});
+
+t.test('a mount that neither comes about nor can be undone tells both', async (t) => {
+  const folder = workFolder(t);
+  const records = new MountRecords(folder);
+  const directory = join(folder, 'directory');
+  const mainPath = join(folder, 'main.mjs');
+  // Something lies where the record was: it cannot be removed.
+  const server = `import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+    const [record] = readdirSync('${records.folder}').map((name) => '${records.folder}/' + name);
+    rmSync(record);
+    mkdirSync(record);
+    console.error('snapnbd: Cannot serve: broken.');
+    process.exitCode = 1;`;
+  writeFileSync(mainPath, server);
+  const mounting = mountVolume({
+    ...{ snapshotId: 'snap-0123456789abcdef0', directory, isWritable: false, ownerPid: null },
+    ...{ api: {}, stateDir: folder, records, mainPath, logger: new MemoryLog(), onNote: () => undefined },
+  });
+  await t.rejects(mounting, {
+    name: 'EnvironmentError',
+    message: /^Cannot serve: broken\. Nor can .* "snapnbd umount .*directory" tries again: .*directory/,
+  });
 });
 
 t.test('the server of a mount has all settings of the command line', async (t) => {

@@ -15,7 +15,7 @@ import { mountOptionsOf, mountTypesOf } from '../../mount/mount-options.js';
 import type { MountRecord, MountRecords } from '../../mount/mount-record.js';
 import { runProgram } from '../../mount/program.js';
 import { undoMount } from '../../mount/undoing.js';
-import { EnvironmentError, UsageError } from '../../util/errors.js';
+import { EnvironmentError, messageOf, SnapnbdError, systemCodeOf, UsageError } from '../../util/errors.js';
 import type { Logger } from '../../util/logger.js';
 import type { ApiSettings } from '../settings.js';
 import { lastComplaintOf, startServerProcess } from './server-process.js';
@@ -80,7 +80,7 @@ export async function mountVolume(task: VolumeMountTask): Promise<MountedVolume>
       records.write(record);
     };
     signal?.throwIfAborted();
-    const disk = await attachDisk({ folder, exportName, isWritable, onDevice });
+    const disk = await attachDisk({ folder, exportName, isWritable, onDevice, signal });
     signal?.throwIfAborted();
     const volume = await volumeOf(disk, task);
     signal?.throwIfAborted();
@@ -89,9 +89,17 @@ export async function mountVolume(task: VolumeMountTask): Promise<MountedVolume>
     return { record, volume };
   } catch (error) {
     const complaint = error instanceof DeviceError ? lastComplaintOf(folder) : undefined;
-    await undoMount(record);
-    if (forkName !== null) await discardUnused(forkName, task);
-    records.remove(directory);
+    try {
+      await undoMount(record);
+      if (forkName !== null) await discardUnused(forkName, task);
+      records.remove(directory);
+    } catch (undoing) {
+      if (!(undoing instanceof SnapnbdError) && systemCodeOf(undoing) === undefined) throw undoing;
+      throw new EnvironmentError(
+        `${messageOf(error)} Nor can what had been done be undone, which "snapnbd umount ${directory}" tries again: ${messageOf(undoing)}`,
+        { cause: error },
+      );
+    }
     signal?.throwIfAborted();
     if (complaint === undefined) throw error;
     throw new EnvironmentError(`Cannot read the disk: ${complaint}`, { cause: error });

@@ -35,7 +35,7 @@ export class SnapshotCatalog {
   readonly #folder: string;
   readonly #logger: Logger;
   readonly #writes = new Limiter(1);
-  /** What was written last, by file name. */
+  /** What was written last, by file name: of so many snapshots as the folder keeps. */
   readonly #written = new Map<string, string>();
   #hasFailed = false;
 
@@ -61,6 +61,8 @@ export class SnapshotCatalog {
     const text = JSON.stringify(entry);
     if (this.#written.get(name) === text) return;
     this.#written.set(name, text);
+    const [oldest] = this.#written.size > ENTRIES_MAX ? this.#written.keys() : [];
+    if (oldest !== undefined) this.#written.delete(oldest);
     void this.#writes.run(() => this.#write(name, text)).catch((error: unknown) => this.#fail(error));
   }
 
