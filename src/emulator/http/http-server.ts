@@ -58,6 +58,10 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   server.maxConnections = CONNECTIONS_MAX;
   server.setTimeout(IDLE_MAX_MS);
   const boundPort = await listen(server, address, port);
+  // Of a client that the system could not let in: without this it would end the process.
+  server.on('error', (error) => {
+    logger.warn('A client could not be accepted', { reason: messageOf(error) });
+  });
   return {
     url: `http://${isIPv6(address) ? `[${address}]` : address}:${boundPort}`,
     port: boundPort,

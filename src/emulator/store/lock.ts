@@ -53,6 +53,8 @@ export async function lockForServer(layout: StoreLayout, clock: Clock): Promise<
       throw cannotLock(layout, second);
     });
   }
+  // The system could not let somebody in who asks who has the folder; without this it would end the process.
+  server.on('error', () => undefined);
   server.unref();
   return {
     announce: (announced) => (url = announced),

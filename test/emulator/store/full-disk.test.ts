@@ -1,8 +1,11 @@
 import { mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import t from 'tap';
 import { PendingBlocks } from '../../../src/emulator/store/pending-blocks.js';
+import { systemClock } from '../../../src/util/clock.js';
 import { begin, contentsOf, finish, numberedBlock, openFolder, put } from '../../fixtures/emulator-folder.js';
+import { MemoryLog } from '../../fixtures/memory-log.js';
 import { workFolder } from '../../fixtures/work-folder.js';
 
 t.test('a put that finds no space fails, and leaves what was there', async (t) => {
@@ -19,7 +22,8 @@ t.test('a put that finds no space fails, and leaves what was there', async (t) =
 
 t.test('a completion that cannot write leaves the snapshot pending, and is tried again', async (t) => {
   const dir = workFolder(t);
-  const folder = await openFolder(dir);
+  const log = new MemoryLog();
+  const folder = await openFolder(dir, systemClock, log);
   t.teardown(() => folder.close());
   const { snapshotId } = await begin(folder, 1);
   await put(folder, snapshotId, 5, 1);
@@ -27,7 +31,8 @@ t.test('a completion that cannot write leaves the snapshot pending, and is tried
   mkdirSync(inTheWay);
   const completion = { changedBlocksCount: 1, checksum: null };
   t.equal(await folder.registry.complete(snapshotId, completion), 'pending');
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  while (log.at('error').length === 0) await setImmediate();
+  t.match(log.lines, [{ message: 'Cannot complete a snapshot', fields: { snapshotId } }]);
   t.equal(await folder.registry.complete(snapshotId, completion), 'pending');
   rmSync(inTheWay, { recursive: true });
   t.equal(await finish(folder, snapshotId, 1), 'completed');
