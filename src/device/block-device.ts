@@ -72,6 +72,20 @@ export interface ZeroOptions extends WriteOptions {
   readonly fastOnly?: boolean;
 }
 
+/**
+ * Memory of a device that the data of one write is received in, so that it need not be copied there. One that is never
+ * committed changes nothing.
+ */
+export interface WriteRoom {
+  /** Where the data goes, one after the other; together exactly as long as the write. Nobody else looks at them. */
+  readonly pieces: readonly Buffer[];
+  /**
+   * Makes what is in the pieces the content of the device, as `write` does. Called once at most, when all of them are
+   * full; they are the device's alone from then on.
+   */
+  commit(options?: WriteOptions): void | Promise<void>;
+}
+
 /** What goes with a question about extents. */
 export interface ExtentOptions extends RequestOptions {
   /** The answer may hold at most this many. At least 1. */
@@ -146,6 +160,11 @@ export interface BlockDevice extends Partial<ExtentSource> {
   readInto?(offset: number, lengthBytes: number, target: Uint8Array, targetStart: number): ReadIntoResult;
   /** Writes all of `data`, of which the device keeps no reference once it has resolved. */
   write?(offset: number, data: Uint8Array, options?: WriteOptions): void | Promise<void>;
+  /**
+   * Room to receive a write in, for devices that keep whole pieces of it as they are. Optional; undefined: the data has
+   * to come by `write`.
+   */
+  roomFor?(offset: number, lengthBytes: number): WriteRoom | undefined;
   /** Makes everything durable that was answered before, on whichever connection. */
   flush?(options?: RequestOptions): void | Promise<void>;
   /** Says that the content of a range is no longer wanted. */

@@ -11,6 +11,7 @@ import {
   type ReadOptions,
   type ReadResult,
   type WriteOptions,
+  type WriteRoom,
   type ZeroOptions,
 } from './block-device.js';
 import { ExtentListBuilder, HOLE_FLAGS } from './extent-list.js';
@@ -45,7 +46,7 @@ export class MemoryDevice implements BlockDevice {
     this.description = description ?? `scratch disk in memory, ${formatBytes(sizeBytes)}`;
   }
 
-  /** Bytes of memory that its pages take. */
+  /** Bytes of memory that its pages take, beside at most 2 MiB that is kept for those to come. */
   get allocatedBytes(): number {
     return this.#pages.pageCount * PAGE_BYTES;
   }
@@ -91,6 +92,25 @@ export class MemoryDevice implements BlockDevice {
       page.set(partBytes === data.length ? data : data.subarray(done, done + partBytes), start);
       done += partBytes;
     }
+  }
+
+  /** For writes that hold whole pages: those become the disk's as they are, and only what is beside them is copied. */
+  roomFor(offset: number, lengthBytes: number): WriteRoom | undefined {
+    this.#check(offset, lengthBytes);
+    if (Math.ceil(offset / PAGE_BYTES) >= Math.floor((offset + lengthBytes) / PAGE_BYTES)) return undefined;
+    const spans = [...spansOf(offset, lengthBytes, PAGE_BYTES)];
+    const pieces = spans.map((span) =>
+      span.lengthBytes === PAGE_BYTES ? this.#pages.take() : Buffer.allocUnsafeSlow(span.lengthBytes),
+    );
+    const commit = (): void => {
+      for (const [index, { unitIndex, startInUnit }] of spans.entries()) {
+        const piece = pieces[index];
+        assert(piece !== undefined, 'a piece for each page');
+        if (piece.length === PAGE_BYTES) this.#pages.put(unitIndex, piece);
+        else this.#pages.modify(unitIndex).set(piece, startInUnit);
+      }
+    };
+    return { pieces, commit };
   }
 
   /** Does nothing: there is nothing more durable to go to. */

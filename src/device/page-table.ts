@@ -1,6 +1,9 @@
 import type { Lease } from '../util/lease.js';
 import { RangeSet } from './range-set.js';
 
+/** Memory for as many pages is kept for later at most: that of a few writes of the usual 256 KiB. */
+const SPARES_MAX = 32;
+
 /** While views of a page's bytes are abroad they must not change: a write goes to a copy, which nobody has yet. */
 interface Loan {
   leaseCount: number;
@@ -30,6 +33,8 @@ export interface PageRun {
 export class PageTable {
   readonly #pageBytes: number;
   readonly #pages = new Map<number, Page>();
+  /** Memory of pages that others were put in place of. */
+  readonly #spares: Buffer[] = [];
   /** Pages that were zeroed on condition that they keep their place; those with bytes may be among them. */
   readonly #reserved = new RangeSet();
   /** The indexes of the pages with bytes, ascending; undefined when it has to be made again. */
@@ -89,6 +94,23 @@ export class PageTable {
       page.loan = undefined;
     }
     return page.bytes;
+  }
+
+  /** Memory for a page, with any content, to be filled and {@link put}. */
+  take(): Buffer {
+    return this.#spares.pop() ?? Buffer.allocUnsafeSlow(this.#pageBytes);
+  }
+
+  /** Makes `bytes`, which {@link take} gave, the page at `index`; its memory until now is used again unless it is lent. */
+  put(index: number, bytes: Buffer): void {
+    const page = this.#pages.get(index);
+    if (page === undefined) {
+      this.#allocate(index, bytes);
+      return;
+    }
+    if (!isLent(page) && this.#spares.length < SPARES_MAX) this.#spares.push(page.bytes);
+    page.bytes = bytes;
+    page.loan = undefined;
   }
 
   /** Zeroes a part of one page. A page that is a hole becomes one with bytes only when it is to be reserved. */

@@ -5,8 +5,6 @@ import { BufferPool } from './buffer-pool.js';
 
 /** One read of small requests brings some hundred of them, or fifteen writes of 4 KiB. */
 const SCRATCH_BYTES = 64 * KIB;
-/** A read for less than this into its place would cost more than to copy it there. */
-const TARGET_BYTES_MIN = 16 * KIB;
 /** 32 of the buffers that sockets are read into (2 MiB) are kept for later. */
 const KEPT_SCRATCHES_MAX = 32;
 
@@ -28,8 +26,10 @@ export interface ByteReceiver {
    * @returns true when they are still referred to: their memory must be left alone then.
    */
   received(bytes: Buffer): boolean;
-  /** Where the bytes that come next belong, if all that came is used up and that is known. */
+  /** Where the bytes that come next belong, if all that came is used up and a read of their own is worth it. */
   target(): Buffer | undefined;
+  /** How much to read at most where there is no target, since what follows is likely to have one. Default: all there is. */
+  wantedBytes?(): number | undefined;
   /** So many bytes have come to the beginning of {@link target}. */
   targetFilled(countBytes: number): void;
 }
@@ -52,9 +52,8 @@ export function receiveFrom(stream: Duplex, receiver: ByteReceiver, scratches: S
   let target: Buffer | undefined;
   const onread = {
     buffer: () => {
-      const room = receiver.target();
-      target = room !== undefined && room.length >= TARGET_BYTES_MIN ? room : undefined;
-      return target ?? scratch;
+      target = receiver.target();
+      return target ?? scratch.subarray(0, receiver.wantedBytes?.());
     },
     callback: (countBytes: number) => {
       if (target !== undefined) receiver.targetFilled(countBytes);

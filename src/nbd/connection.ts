@@ -137,6 +137,7 @@ export class Connection {
       return transmission.takeLentInput();
     },
     target: () => (this.#status >= Status.Ending ? undefined : this.#transmission?.payloadRoom),
+    wantedBytes: () => this.#transmission?.wantedBytes,
     targetFilled: (countBytes) => {
       if (this.#status >= Status.Ending) return;
       this.#transmission?.payloadFilled(countBytes);

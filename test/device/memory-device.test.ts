@@ -2,12 +2,20 @@ import t from 'tap';
 import { AllocationFlag } from '../../src/device/block-device.js';
 import { HOLE_FLAGS } from '../../src/device/extent-list.js';
 import { MemoryDevice } from '../../src/device/memory-device.js';
-import { AssertionError } from '../../src/util/assert.js';
+import { assert, AssertionError } from '../../src/util/assert.js';
 import { Lease } from '../../src/util/lease.js';
 import { KIB, MIB, TIB } from '../../src/util/units.js';
 import { joinChunks, testDeviceContract } from '../fixtures/device-contract.js';
 
 const PAGE = 64 * KIB;
+
+/** Receives a write in the room that a device has for it. */
+function writeIntoRoom(device: MemoryDevice, offset: number, lengthBytes: number): void {
+  const room = device.roomFor(offset, lengthBytes);
+  assert(room !== undefined, `there is room for ${lengthBytes} bytes at ${offset}`);
+  for (const piece of room.pieces) piece.fill('room');
+  room.commit();
+}
 
 t.test('keeps the contract of devices', async (t) => {
   for (const sizeBytes of [512, 3 * 512, PAGE, PAGE + 512, MIB, 3 * MIB + 512]) {
@@ -74,6 +82,28 @@ t.test('is never asked for what it does not have', async (t) => {
   t.throws(() => device.trim(-1, 1), AssertionError);
 });
 
+t.test('[nbd: NBD_CMD_WRITE] whole pages that are written are received in memory of its own', async (t) => {
+  const device = new MemoryDevice(3 * PAGE + 512);
+  t.equal(device.roomFor(5, 2 * PAGE - 6), undefined, 'no page is written whole');
+  t.equal(device.roomFor(3 * PAGE, 512), undefined, 'nor is the last one, which the end cuts');
+  t.strictSame(
+    device.roomFor(PAGE - 512, 2 * PAGE + 1024)?.pieces.map(({ length }) => length),
+    [512, PAGE, PAGE, 512],
+  );
+  t.throws(() => device.roomFor(PAGE, 2 * PAGE + 513), AssertionError);
+  const room = device.roomFor(0, PAGE);
+  const page = room?.pieces[0];
+  page?.fill(1);
+  t.equal(device.allocatedBytes, 0, 'nothing is written before the commit');
+  void room?.commit();
+  t.equal(device.allocatedBytes, PAGE);
+  t.equal((device.read(0, PAGE)[0] as Buffer).buffer, page?.buffer, 'nor copied');
+  for (let round = 0; round < 50; round += 1) writeIntoRoom(device, 0, 2 * PAGE);
+  t.equal(device.allocatedBytes, 2 * PAGE);
+  device.trim(0, 3 * PAGE);
+  t.equal(device.allocatedBytes, 0);
+});
+
 t.test('what was read stays as it was until its lease ends, and for good without one', async (t) => {
   const device = new MemoryDevice(4 * PAGE);
   const old = Buffer.alloc(2 * PAGE, 'old');
@@ -83,6 +113,8 @@ t.test('what was read stays as it was until its lease ends, and for good without
     () => device.zero(10, 2 * PAGE - 20),
     () => device.zero(0, 2 * PAGE, { noHole: true }),
     () => device.trim(0, 4 * PAGE),
+    () => writeIntoRoom(device, 0, 2 * PAGE),
+    () => writeIntoRoom(device, PAGE - 1, PAGE + 1),
   ];
   for (const change of changes) {
     for (const lease of [undefined, new Lease()]) {

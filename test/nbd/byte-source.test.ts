@@ -38,6 +38,10 @@ class Collector implements ByteReceiver {
     return this.#target;
   }
 
+  wantedBytes(): number | undefined {
+    return this.#random(4) === 0 ? 1 + this.#random(100) : undefined;
+  }
+
   targetFilled(countBytes: number): void {
     const filled = this.#target?.subarray(0, countBytes) ?? Buffer.alloc(0);
     this.targetCount += 1;

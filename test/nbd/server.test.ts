@@ -13,7 +13,7 @@ import { ManualClock, settle } from '../fixtures/manual-clock.js';
 import { CMD, infoData, OPT, REP, requestBytes } from '../fixtures/nbd-bytes.js';
 import { FixedExports } from '../fixtures/nbd-connection.js';
 import { RawNbdClient } from '../fixtures/nbd-raw-client.js';
-import { seededNumbers } from '../fixtures/seeded.js';
+import { seededBytes, seededNumbers } from '../fixtures/seeded.js';
 import { SlowDevice } from '../fixtures/slow-device.js';
 import { workFolder } from '../fixtures/work-folder.js';
 
@@ -221,6 +221,49 @@ t.test('what a device works on stays as it came while more comes', async (t) => 
   client.send({ type: CMD.READ, offset: 0, length: offset });
   t.ok((await client.readSimple(offset)).payload.equals(Buffer.concat(payloads)));
 });
+
+t.test(
+  '[nbd: NBD_CMD_WRITE] large writes are received in the device’s own memory, whole or not at all',
+  async (t) => {
+    const device = new MemoryDevice(2 ** 22);
+    let roomCount = 0;
+    const roomFor = device.roomFor.bind(device);
+    device.roomFor = (offset, lengthBytes) => {
+      roomCount += 1;
+      return roomFor(offset, lengthBytes);
+    };
+    const { server, open } = await serve(t, device);
+    const client = await open();
+    await client.go();
+    const random = seededNumbers('large writes in a row');
+    const model = Buffer.alloc(device.sizeBytes);
+    const send = (offset: number, lengthBytes: number): void => {
+      const payload = seededBytes(`${offset} ${lengthBytes}`, lengthBytes);
+      client.send({ type: CMD.WRITE, offset, payload });
+      payload.copy(model, offset);
+    };
+    const count = 60;
+    for (let round = 0; round < count; round += 1) {
+      const lengthBytes = [2 ** 18, 2 ** 16, 1 + random(2 ** 19), 1 + random(5000)][random(4)]!;
+      const limit = device.sizeBytes - lengthBytes;
+      send(random(2) === 0 ? random(limit) : Math.floor(random(limit) / 2 ** 16) * 2 ** 16, lengthBytes);
+    }
+    for (let round = 0; round < count; round += 1) t.equal((await client.readSimple()).error, 0);
+    t.ok(roomCount > 20, `${roomCount} of them`);
+    client.send({ type: CMD.READ, offset: 0, length: device.sizeBytes });
+    t.ok((await client.readSimple(device.sizeBytes)).payload.equals(model));
+    const leaving = await open();
+    await leaving.go();
+    const broken = requestBytes({ type: CMD.WRITE, offset: 0, payload: Buffer.alloc(2 ** 18, 1) });
+    const roomsBefore = roomCount;
+    leaving.write(broken.subarray(0, -1));
+    await until(() => roomCount > roomsBefore);
+    leaving.stream.destroy();
+    await until(() => server.connectionCount === 1);
+    client.send({ type: CMD.READ, offset: 0, length: device.sizeBytes });
+    t.ok((await client.readSimple(device.sizeBytes)).payload.equals(model), 'a write that was cut off');
+  },
+);
 
 /** Flags, the name of the export, and a read. */
 const FIRST_REQUEST_ENDS_AT = 4 + 16 + 10 + 28;

@@ -17,6 +17,7 @@ import { failureOf } from './error-map.js';
 import type { FailureLog } from './failure-log.js';
 import type { ReplyForm } from './reply-form.js';
 import { COPIED_PAYLOAD_BYTES_MAX, type ReplyWriter } from './reply-writer.js';
+import type { WriteData } from './request-reader.js';
 import type { StatusContext } from './status-contexts.js';
 import { queryStatus } from './status-query.js';
 
@@ -61,13 +62,13 @@ export class Executor {
    * Carries out a request.
    *
    * @param request filled again by the next one: what has to wait takes a copy.
-   * @param payload of a WRITE.
+   * @param data of a WRITE.
    * @param contexts that a BLOCK_STATUS answers for, at least one then.
    * @returns the error that it was answered with, or none; a promise of that, which never rejects, where it has to wait.
    */
   execute(
     request: RequestHeader,
-    payload: Buffer,
+    data: WriteData,
     contexts: readonly StatusContext[],
   ): Promise<WireError> | WireError {
     try {
@@ -78,7 +79,7 @@ export class Executor {
       }
       if (request.type === Command.Read) return this.#read(request);
       if (request.type === Command.BlockStatus) return this.#status(request, contexts);
-      return this.#change(request, payload);
+      return this.#change(request, data);
     } catch (error) {
       return this.#fail(request, error);
     }
@@ -127,15 +128,15 @@ export class Executor {
     return true;
   }
 
-  #change(request: RequestHeader, payload: Buffer): Promise<WireError> | WireError {
-    const result = this.#call(request, payload);
+  #change(request: RequestHeader, data: WriteData): Promise<WireError> | WireError {
+    const result = this.#call(request, data);
     if (isPromiseLike(result)) return this.#finish({ ...request }, result, this.#replySuccess);
     this.#form.success(this.#writer, request);
     return WireError.None;
   }
 
   /** Calls the method of the device for a command that returns no data. */
-  #call(request: RequestHeader, payload: Buffer): void | Promise<void> {
+  #call(request: RequestHeader, data: WriteData): void | Promise<void> {
     const device = this.#device;
     const { offset, lengthBytes } = request;
     // [nbd: NBD_CMD_FLAG_FUA] Durable before the reply; meaningless, and accepted, on the others. [nbd-rule 26, 31]
@@ -144,7 +145,7 @@ export class Executor {
       case Command.Write:
         // All of it in one call, so that a device can keep a write within a block whole. [nbd-rule 39]
         assert(device.write !== undefined, 'WRITE was not offered');
-        return device.write(offset, payload, options);
+        return 'commit' in data ? data.commit(options) : device.write(offset, data, options);
       case Command.Flush:
         return device.flush?.(options);
       case Command.Trim:

@@ -1,7 +1,7 @@
 import type { RequestHeader } from '../codec/request-header.js';
 import { ProtocolError } from '../protocol-error.js';
 import { Command, WireError } from '../transmission-constants.js';
-import type { RequestReader } from './request-reader.js';
+import type { RequestReader, WriteData } from './request-reader.js';
 import { checkRequest, type RequestRules } from './request-rules.js';
 import { STATUS_PAYLOAD_BYTES_MAX } from './status-contexts.js';
 
@@ -9,8 +9,8 @@ import { STATUS_PAYLOAD_BYTES_MAX } from './status-contexts.js';
 export interface RequestHandler {
   /** Whether there is room for one more request. */
   hasRoomFor(header: RequestHeader): boolean;
-  /** A request that was found valid, with the payload of a WRITE. */
-  execute(header: RequestHeader, payload: Buffer): void;
+  /** A request that was found valid, with the data of a WRITE. */
+  execute(header: RequestHeader, data: WriteData): void;
   /** A BLOCK_STATUS whose payload is still to be looked at. */
   executeStatus(header: RequestHeader, payload: Buffer): void;
   refuse(header: RequestHeader, error: WireError): void;
@@ -118,12 +118,18 @@ export class RequestIntake {
   #receivePayload(): IntakeStep {
     const { header } = this.#reader;
     const purpose = this.#payloadFor;
-    if (purpose === 'write' || purpose === 'status') {
+    if (purpose === 'write') {
+      const data = this.#reader.takeWriteData();
+      if (data === undefined) return IntakeStep.Starved;
+      this.#payloadFor = undefined;
+      this.#handler.execute(header, data);
+      return IntakeStep.Taken;
+    }
+    if (purpose === 'status') {
       const payload = this.#reader.takePayload(header.lengthBytes);
       if (payload === undefined) return IntakeStep.Starved;
       this.#payloadFor = undefined;
-      if (purpose === 'write') this.#handler.execute(header, payload);
-      else this.#handler.executeStatus(header, payload);
+      this.#handler.executeStatus(header, payload);
       return IntakeStep.Taken;
     }
     if (!this.#reader.skipPayload()) return IntakeStep.Starved;

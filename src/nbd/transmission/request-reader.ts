@@ -1,3 +1,5 @@
+import type { BlockDevice, WriteRoom } from '../../device/block-device.js';
+import { KIB } from '../../util/units.js';
 import type { ByteQueue } from '../byte-queue.js';
 import {
   decodeExtendedRequestHeader,
@@ -9,25 +11,46 @@ import {
 import { Command, CommandFlag } from '../transmission-constants.js';
 import type { PayloadPool } from './payload-pool.js';
 
+/** To read less than this right into its place would cost more than to copy it there. */
+const READ_IN_PLACE_BYTES_MIN = 16 * KIB;
+/** From this length on the header in front of a payload is read on its own: a read of both would be mostly copied. */
+const HEADER_ALONE_BYTES_MIN = 64 * KIB;
+
+/** The data of a WRITE: bytes to be written, or a room of the device that is full of them. */
+export type WriteData = Buffer | WriteRoom;
+
 /** Parses requests and their payloads out of what has arrived. */
 export class RequestReader {
   /** The request that was parsed last; filled again by the next {@link peek}. */
   readonly header = emptyRequestHeader();
   readonly #input: ByteQueue;
   readonly #payloads: PayloadPool;
+  readonly #device: BlockDevice;
   readonly #isExtended: boolean;
   readonly #headerBytes: number;
-  /** Where the payload goes that is being received, and how much of it there is. */
-  #target: Buffer | undefined;
+  /** Where the payload goes that is being received. */
+  #pieces: readonly Buffer[] = [];
+  #pieceIndex = 0;
+  /** How much there is of the piece. */
   #filledBytes = 0;
+  /** How much is missing of the payload. */
+  #restBytes = 0;
+  /** The last request had a large payload, as the next one has then, most likely. */
+  #isBehindLarge = false;
+  /** The device's, if the pieces are. */
+  #room: WriteRoom | undefined;
   #isPayloadView = false;
   /** Bytes of a payload that is not wanted. */
   #skipBytes = 0;
 
-  /** @param isExtended whether requests have extended headers. */
-  constructor(input: ByteQueue, payloads: PayloadPool, isExtended: boolean) {
+  /**
+   * @param device may have room of its own for what is written to it.
+   * @param isExtended whether requests have extended headers.
+   */
+  constructor(input: ByteQueue, payloads: PayloadPool, device: BlockDevice, isExtended: boolean) {
     this.#input = input;
     this.#payloads = payloads;
+    this.#device = device;
     this.#isExtended = isExtended;
     this.#headerBytes = isExtended ? EXTENDED_REQUEST_HEADER_BYTES : REQUEST_HEADER_BYTES;
   }
@@ -43,6 +66,7 @@ export class RequestReader {
 
   /** Goes on behind the header that was parsed. */
   accept(): void {
+    this.#isBehindLarge = false;
     this.#input.skip(this.#headerBytes);
   }
 
@@ -66,19 +90,47 @@ export class RequestReader {
    * a buffer from the pool, filled while it arrives.
    */
   takePayload(lengthBytes: number): Buffer | undefined {
-    if (this.#target === undefined) {
+    if (this.#pieces.length === 0) {
       this.#isPayloadView = this.#input.lengthBytes >= lengthBytes;
       if (this.#isPayloadView) return this.#input.take(lengthBytes);
-      this.#target = this.#payloads.take(lengthBytes);
+      this.#pieces = [this.#payloads.take(lengthBytes)];
+      this.#restBytes = lengthBytes;
+    }
+    const [payload] = this.#pieces;
+    return this.#fillPieces() ? payload : undefined;
+  }
+
+  /** The data of the current WRITE, once all of it is there: in the device's own memory where it has room for it. */
+  takeWriteData(): WriteData | undefined {
+    const { offset, lengthBytes } = this.header;
+    if (this.#pieces.length === 0 && this.#input.lengthBytes < lengthBytes) {
+      this.#room = this.#device.roomFor?.(offset, lengthBytes);
+      if (this.#room !== undefined) this.#pieces = this.#room.pieces;
+      this.#restBytes = lengthBytes;
+    }
+    if (this.#room === undefined) return this.takePayload(lengthBytes);
+    if (!this.#fillPieces()) return undefined;
+    const room = this.#room;
+    this.#room = undefined;
+    return room;
+  }
+
+  /** Moves what has arrived into the pieces. @returns true when they are full, and forgotten. */
+  #fillPieces(): boolean {
+    for (;;) {
+      const piece = this.#pieces[this.#pieceIndex];
+      if (piece === undefined) break;
+      const partBytes = Math.min(this.#input.lengthBytes, piece.length - this.#filledBytes);
+      this.#input.copyTo(piece, this.#filledBytes, partBytes);
+      this.payloadFilled(partBytes);
+      if (this.#filledBytes < piece.length) return false;
+      this.#pieceIndex += 1;
       this.#filledBytes = 0;
     }
-    const partBytes = Math.min(this.#input.lengthBytes, lengthBytes - this.#filledBytes);
-    this.#input.copyTo(this.#target, this.#filledBytes, partBytes);
-    this.#filledBytes += partBytes;
-    if (this.#filledBytes < lengthBytes) return undefined;
-    const payload = this.#target;
-    this.#target = undefined;
-    return payload;
+    this.#pieces = [];
+    this.#pieceIndex = 0;
+    this.#isBehindLarge = this.header.lengthBytes >= HEADER_ALONE_BYTES_MIN;
+    return true;
   }
 
   /** The payload that was taken last is a view of what arrived. */
@@ -86,14 +138,22 @@ export class RequestReader {
     return this.#isPayloadView;
   }
 
-  /** Where the rest of the payload belongs that is being received, if everything that arrived is used up. */
+  /** Where the next bytes of the payload belong, if everything that arrived is used up and there is much of it to come. */
   get payloadRoom(): Buffer | undefined {
-    return this.#input.lengthBytes > 0 ? undefined : this.#target?.subarray(this.#filledBytes);
+    return this.#input.lengthBytes > 0 || this.#restBytes < READ_IN_PLACE_BYTES_MIN
+      ? undefined
+      : this.#pieces[this.#pieceIndex]?.subarray(this.#filledBytes);
   }
 
   /** So many bytes have arrived at the beginning of {@link payloadRoom}. */
   payloadFilled(countBytes: number): void {
     this.#filledBytes += countBytes;
+    this.#restBytes -= countBytes;
+  }
+
+  /** How much to read when there is no {@link payloadRoom}: of what follows a large payload nothing but the header. */
+  get wantedBytes(): number | undefined {
+    return this.#isBehindLarge ? this.#headerBytes : undefined;
   }
 
   /** Will have the next `lengthBytes` dropped by {@link skipPayload}. */

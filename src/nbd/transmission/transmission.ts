@@ -18,7 +18,7 @@ import { RequestAccount } from './request-account.js';
 import type { ReplyForm } from './reply-form.js';
 import { ReplyWriter } from './reply-writer.js';
 import { IntakeStep, RequestIntake } from './request-intake.js';
-import { RequestReader } from './request-reader.js';
+import { RequestReader, type WriteData } from './request-reader.js';
 import { checkRequest, type RequestRules } from './request-rules.js';
 import { simpleForm } from './simple-form.js';
 import type { SlabPool } from './slab-pool.js';
@@ -99,10 +99,10 @@ export class Transmission {
       isExtended,
       hasContexts: this.#contexts.length > 0,
     };
-    this.#reader = new RequestReader(setup.input, setup.payloads, isExtended);
+    this.#reader = new RequestReader(setup.input, setup.payloads, device, isExtended);
     const handler = {
       hasRoomFor: (header: RequestHeader) => this.#inFlight.hasRoomFor(header, this.#writer.unsentBytes),
-      execute: (header: RequestHeader, payload: Buffer) => this.#execute(header, payload),
+      execute: (header: RequestHeader, data: WriteData) => this.#execute(header, data),
       executeStatus: (header: RequestHeader, payload: Buffer) => this.#executeStatus(header, payload),
       refuse: (header: RequestHeader, error: WireError) => this.#refuse(header, error),
     };
@@ -114,9 +114,14 @@ export class Transmission {
     return this.#isBlocked;
   }
 
-  /** Where the rest of the payload belongs that is being received, if everything that arrived is used up. */
+  /** Where the next bytes belong of a large payload that is being received, if everything that arrived is used up. */
   get payloadRoom(): Buffer | undefined {
     return this.#isEnding ? undefined : this.#reader.payloadRoom;
+  }
+
+  /** How much to read at most when there is no {@link payloadRoom}; undefined: as much as there is. */
+  get wantedBytes(): number | undefined {
+    return this.#reader.wantedBytes;
   }
 
   /** So many bytes have arrived at the beginning of {@link payloadRoom}. */
@@ -211,10 +216,10 @@ export class Transmission {
     this.#prefetch?.abort(this.#prefetchEnd);
   }
 
-  #execute(header: RequestHeader, payload: Buffer): void {
+  #execute(header: RequestHeader, data: WriteData): void {
     this.#account.begin(header);
-    const outcome = this.#executor.execute(header, payload, this.#contexts);
-    this.#track(header, outcome, payload);
+    const outcome = this.#executor.execute(header, data, this.#contexts);
+    this.#track(header, outcome, 'commit' in data ? NO_PAYLOAD : data);
   }
 
   /** A BLOCK_STATUS whose payload says for which contexts. [nbd: NBD_FLAG_BLOCK_STATUS_PAYLOAD; nbd-rule 18] */
@@ -291,6 +296,9 @@ const FORMS: Readonly<Record<ReplyStyle, ReplyForm>> = {
   [ReplyStyle.Structured]: structuredForm,
   [ReplyStyle.Extended]: extendedForm,
 };
+
+/** Of what was received in memory of the device's own. */
+const NO_PAYLOAD = Buffer.alloc(0);
 
 /** What a refusal says to a person. */
 const REFUSAL_MESSAGES: Readonly<Partial<Record<WireError, string>>> = {
