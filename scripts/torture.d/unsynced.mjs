@@ -53,6 +53,11 @@ fs.write = (fd, data, offset, length, position, done) => {
   beforeWrite(fd, offset, length, position);
   real.write(fd, data, offset, length, position, done);
 };
+fs.writev = (fd, pieces, position, done) => {
+  const lengthBytes = pieces.reduce((sum, { length }) => sum + length, 0);
+  beforeWrite(fd, 0, lengthBytes, position);
+  real.writev(fd, pieces, position, done);
+};
 fs.writeSync = (fd, data, offset, length, position) => {
   beforeWrite(fd, offset, length, position);
   return real.writeSync(fd, data, offset, length, position);

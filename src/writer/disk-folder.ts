@@ -8,12 +8,13 @@ import {
   readSync,
   write,
   writeSync,
+  writev,
 } from 'node:fs';
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { systemCodeOf } from '../util/errors.js';
-import { KIB } from '../util/units.js';
+import { KIB, MIB } from '../util/units.js';
 import type { StagingFile, StagingFolder } from './staging-folder.js';
 
 const openFile = promisify(openCallback);
@@ -77,13 +78,28 @@ export class DiskFolder implements StagingFolder {
   }
 }
 
+/** Writes that lie one behind the other are handed over together up to here: one trip to a thread and back. */
+const JOINED_BYTES_MAX = 4 * MIB;
+const JOINED_WRITES_MAX = 64;
+
 let writesHeldUpUntilMs = 0;
+
+/** A write that was left to the thread pool. */
+interface PoolWrite {
+  readonly position: number;
+  /** What is left of it. */
+  readonly data: Uint8Array;
+  /** It was joined to others, of which one failed or came to its end too early: on its own it hears what is wrong with it. */
+  readonly isAlone: boolean;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
 
 class DiskFile implements StagingFile {
   readonly #fd: number;
-  /** Ends with the writes that were left to the thread pool. */
-  #poolWrites: Promise<unknown> = Promise.resolve();
-  #poolWriteCount = 0;
+  /** Writes that wait for the thread pool, the one that came first at the beginning. */
+  #waiting: PoolWrite[] = [];
+  #isPoolWriting = false;
 
   constructor(fd: number) {
     this.#fd = fd;
@@ -117,13 +133,13 @@ class DiskFile implements StagingFile {
   }
 
   write(data: Uint8Array, position: number): void | Promise<void> {
-    if (data.length > AT_ONCE_BYTES_MAX) return this.#writeInPool(data, position, 0);
+    if (data.length > AT_ONCE_BYTES_MAX) return this.#writeInPool(data, position);
     const startMs = performance.now();
-    if (startMs < writesHeldUpUntilMs) return this.#writeInPool(data, position, 0);
+    if (startMs < writesHeldUpUntilMs) return this.#writeInPool(data, position);
     const written = writeSync(this.#fd, data, 0, data.length, position);
     const endMs = performance.now();
     if (endMs - startMs > HELD_UP_MS) writesHeldUpUntilMs = endMs + PATIENCE_MS;
-    if (written < data.length) return this.#writeInPool(data, position, written);
+    if (written < data.length) return this.#writeInPool(data.subarray(written), position + written);
   }
 
   sync(): Promise<void> {
@@ -135,30 +151,66 @@ class DiskFile implements StagingFile {
   }
 
   /**
-   * Writes in the thread pool what is left from `from` on, one write at a time: the system lets no second one into a file,
-   * and a thread that waits for its turn spins, which takes the processor from whoever has work.
+   * Writes in the thread pool, one write at a time: the system lets no second one into a file, and a thread that waits for
+   * its turn spins, which takes the processor from whoever has work.
    */
-  #writeInPool(data: Uint8Array, position: number, from: number): Promise<void> {
-    const write = (): Promise<void> => this.#writeOnThread(data, position, from);
-    const written = this.#poolWriteCount === 0 ? write() : this.#poolWrites.then(write, write);
-    this.#poolWriteCount += 1;
-    const ended = (): void => {
-      this.#poolWriteCount -= 1;
-    };
-    this.#poolWrites = written.then(ended, ended);
-    return written;
-  }
-
-  #writeOnThread(data: Uint8Array, position: number, from: number): Promise<void> {
+  #writeInPool(data: Uint8Array, position: number): Promise<void> {
     return new Promise((resolve, reject) => {
-      const step = (done: number): void => {
-        write(this.#fd, data, done, data.length - done, position + done, (error, written) => {
-          if (error !== null) reject(error);
-          else if (done + written >= data.length) resolve();
-          else step(done + written);
-        });
-      };
-      step(from);
+      this.#waiting.push({ position, data, isAlone: false, resolve, reject });
+      if (!this.#isPoolWriting) this.#writeNext();
     });
   }
+
+  #writeNext(): void {
+    const writes = takeJoined(this.#waiting);
+    const [first] = writes;
+    this.#isPoolWriting = first !== undefined;
+    if (first === undefined) return;
+    if (writes.length === 1) {
+      write(this.#fd, first.data, 0, first.data.length, first.position, (error, written) => {
+        if (error !== null) first.reject(error);
+        else this.#written(writes, written);
+        this.#writeNext();
+      });
+      return;
+    }
+    const pieces = writes.map(({ data }) => data);
+    writev(this.#fd, pieces, first.position, (error, written) => {
+      // Which of them is to blame is seen when each is written on its own.
+      this.#written(writes, error === null ? written : 0);
+      this.#writeNext();
+    });
+  }
+
+  /** So many bytes are written of some writes; what is left of them is written before everything else. */
+  #written(writes: readonly PoolWrite[], written: number): void {
+    let from = 0;
+    const rest: PoolWrite[] = [];
+    for (const each of writes) {
+      const done = Math.min(each.data.length, Math.max(0, written - from));
+      from += each.data.length;
+      if (done === each.data.length) each.resolve();
+      else {
+        const { position, data, resolve, reject } = each;
+        rest.push({ position: position + done, data: data.subarray(done), isAlone: true, resolve, reject });
+      }
+    }
+    if (rest.length > 0) this.#waiting = [...rest, ...this.#waiting];
+  }
+}
+
+/** Takes the first of the writes, and those that lie right behind it. */
+function takeJoined(waiting: PoolWrite[]): readonly PoolWrite[] {
+  const [first] = waiting;
+  if (first === undefined) return [];
+  let count = 1;
+  let lengthBytes = first.data.length;
+  while (!first.isAlone && count < JOINED_WRITES_MAX) {
+    const next = waiting[count];
+    if (next === undefined || next.isAlone || next.position !== first.position + lengthBytes) break;
+    if (lengthBytes + next.data.length > JOINED_BYTES_MAX) break;
+    lengthBytes += next.data.length;
+    count += 1;
+  }
+  return waiting.splice(0, count);
 }

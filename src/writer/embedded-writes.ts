@@ -1,5 +1,4 @@
 import { KIB, MIB } from '../util/units.js';
-import { ByteSlabs } from './byte-slabs.js';
 import { RecordType, type JournalRecord } from './journal-record.js';
 import { SECTOR_BYTES } from './sector-state.js';
 
@@ -16,7 +15,10 @@ export type DataRecord = Extract<JournalRecord, { readonly type: typeof RecordTy
  * the journal has the bytes, and after a crash they are written to the data files again.
  */
 export class EmbeddedWrites {
-  readonly #slabs = new ByteSlabs();
+  /** Where copies go. Memory of its own for each flush would have the garbage collector look for the dead all the time. */
+  #room: Buffer | undefined;
+  /** What the flush that is under way reads from; the one after it begins when it has ended. */
+  #lentRoom: Buffer | undefined;
   #records: DataRecord[] = [];
   #bytes = 0;
   #isTooMuch = false;
@@ -25,10 +27,12 @@ export class EmbeddedWrites {
   /** Copies bytes that the data file has got. */
   add(start: number, data: Uint8Array): void {
     if (this.#isTooMuch) return;
+    const at = this.#bytes;
     this.#bytes += data.length;
     if (this.#bytes > FLUSH_BYTES_MAX) this.giveUp();
     else {
-      const bytes = this.#slabs.take(data.length);
+      this.#room ??= Buffer.allocUnsafeSlow(FLUSH_BYTES_MAX);
+      const bytes = this.#room.subarray(at, this.#bytes);
       bytes.set(data);
       this.#records.push({ type: RecordType.Data, start, count: data.length / SECTOR_BYTES, bytes });
     }
@@ -40,10 +44,15 @@ export class EmbeddedWrites {
     this.#isTooMuch = true;
   }
 
-  /** All that was written since the last call; undefined when the data files have to be synced. */
+  /**
+   * All that was written since the last call, good until the next one; undefined when the data files have to be synced.
+   */
   take(): readonly DataRecord[] | undefined {
     const isTooMuch = this.#isTooMuch || this.#journalBytes + this.#bytes > JOURNAL_BYTES_MAX;
     const records = this.#records;
+    const room = this.#room;
+    this.#room = this.#lentRoom;
+    this.#lentRoom = room;
     this.#records = [];
     this.#bytes = 0;
     this.#isTooMuch = false;

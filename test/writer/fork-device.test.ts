@@ -1,7 +1,9 @@
+import * as fs from 'node:fs';
 import t from 'tap';
 import { MemoryDevice } from '../../src/device/memory-device.js';
 import { BLOCK_BYTES } from '../../src/ebs/constants.js';
 import { systemClock } from '../../src/util/clock.js';
+import type * as diskFolderModule from '../../src/writer/disk-folder.js';
 import { DiskFolder } from '../../src/writer/disk-folder.js';
 import { ForkDevice } from '../../src/writer/fork-device.js';
 import { ForkStore } from '../../src/writer/fork-store.js';
@@ -267,4 +269,59 @@ t.test('unaligned writes at the same time do not lose each other', async (t) => 
   });
   await Promise.all(writes);
   t.ok((await contentsOf(device)).equals(expected));
+});
+
+t.test('large writes that lie one behind the other', async (t) => {
+  const PART_BYTES = 256 * 1024;
+  const parts = Array.from({ length: 6 }, (_, index) => seededBytes(`part ${index}`, PART_BYTES));
+  const all = Buffer.concat(parts);
+
+  await t.test('are whole where the disk takes some of them in part', async (t) => {
+    let joined = 0;
+    const { DiskFolder: PartialFolder } = await t.mockImport<typeof diskFolderModule>(
+      '../../src/writer/disk-folder.js',
+      {
+        'node:fs': {
+          ...fs,
+          writev: (...[fd, pieces, position, done]: Parameters<typeof fs.writev>) => {
+            joined += pieces.length;
+            const taken = Buffer.concat(pieces as Uint8Array[]).subarray(0, 1.5 * PART_BYTES);
+            fs.writev(fd, [taken], position, done);
+          },
+        },
+      },
+    );
+    const file = await new PartialFolder(workFolder(t)).open('data-1-0', { create: true });
+    t.teardown(() => file.close());
+    await Promise.all(parts.map(async (part, index) => file.write(part, index * PART_BYTES)));
+    const found = Buffer.alloc(all.length);
+    t.equal(await file.read(found, 0), all.length);
+    t.ok(found.equals(all));
+    t.ok(joined > 0, 'some were written together');
+  });
+
+  await t.test('each fail where the disk is full', async (t) => {
+    const file = await new DiskFolder('/dev').open('full', { create: false });
+    t.teardown(() => file.close());
+    const writes = parts.map((part, index) => Promise.resolve(file.write(part, index * PART_BYTES)));
+    for (const { status } of await Promise.allSettled(writes)) t.equal(status, 'rejected');
+  });
+});
+
+t.test('what is written during a flush does not get into what that flush writes down', async (t) => {
+  const folder = new ForgetfulFolder();
+  const store = await ForkStore.create({ folder, clock: systemClock }, originOf());
+  const early = seededBytes('early', 512);
+  await store.write(0, early);
+  // More than a frame of the journal holds, so that the bytes are in the second one.
+  const put = { type: 5, layerId: 1, block: 1, digest: Buffer.alloc(32) } as const;
+  for (let count = 0; count < 40_000; count += 1) store.note(put);
+  const flushing = store.flush();
+  await new Promise((resolve) => setImmediate(resolve));
+  await store.write(8, seededBytes('late', 512));
+  await flushing;
+  const device = await reopenFork(folder.crash(() => 1));
+  const found = await contentsOf(device);
+  t.ok(found.subarray(0, 512).equals(early));
+  t.ok(found.subarray(4096, 4608).equals(Buffer.alloc(512)), 'the later write was not flushed');
 });
