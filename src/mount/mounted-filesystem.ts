@@ -1,5 +1,3 @@
-import { constants, type BigIntStats } from 'node:fs';
-import { lstat, open, opendir, readlink, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ReadChunk } from '../device/block-device.js';
 import { FileError, FileErrorCode } from '../files/file-error.js';
@@ -19,11 +17,9 @@ import type { VolumeContents } from '../files/recognition/contents.js';
 import { assert } from '../util/assert.js';
 import { systemCodeOf } from '../util/errors.js';
 import { systemReason } from '../util/system-reason.js';
-import { MountedAttributes } from './mounted-attributes.js';
+import { MountedFolder, type MountedFiles } from './mounted-files.js';
 import { InodeNumbers, statOf } from './mounted-stat.js';
 
-/** What is read at once of a file. */
-const CHUNK_BYTES = 1024 * 1024;
 /** Zeros of this length and alignment are handed out as holes, where a file has any. */
 const HOLE_BYTES = 4096;
 const ZEROS = Buffer.alloc(HOLE_BYTES);
@@ -35,7 +31,7 @@ interface MountedFile extends WalkedFile {
 }
 
 /**
- * A filesystem that the kernel has mounted read-only, as {@link Filesystem}. Its links are followed here rather than by
+ * A filesystem that a kernel has mounted read-only, as {@link Filesystem}. Its links are followed here rather than by
  * the kernel, so that an absolute one leads to its own root and not to that of this machine.
  */
 export class MountedFilesystem implements Filesystem {
@@ -45,13 +41,19 @@ export class MountedFilesystem implements Filesystem {
   /** The kernel replays no journal of a disk that cannot be written. */
   readonly journalBlockCount = 0;
   readonly rootInodeNumber: number;
+  readonly #files: MountedFiles;
   readonly #root: MountedFile;
   readonly #inodeNumbers: InodeNumbers;
-  readonly #attributes = new MountedAttributes();
   /** Where that is which was handed out. */
   readonly #places = new WeakMap<object, Buffer>();
 
-  constructor(root: MountedFile, contents: VolumeContents | undefined, inodeNumbers: InodeNumbers) {
+  constructor(
+    files: MountedFiles,
+    root: MountedFile,
+    contents: VolumeContents | undefined,
+    inodeNumbers: InodeNumbers,
+  ) {
+    this.#files = files;
     this.#root = root;
     this.#inodeNumbers = inodeNumbers;
     this.rootInodeNumber = root.stat.inodeNumber;
@@ -75,10 +77,8 @@ export class MountedFilesystem implements Filesystem {
       );
     }
     try {
-      // A character for each byte, whatever the names are written in.
-      for await (const { name } of await opendir(directory.place, { encoding: 'latin1' })) {
+      for await (const nameBytes of this.#files.names(directory.place)) {
         signal?.throwIfAborted();
-        const nameBytes = Buffer.from(name, 'latin1');
         const place = Buffer.concat([directory.place, SLASH, nameBytes]);
         // Of what cannot be read, whoever asks for it is told.
         const stat = await this.#lookAt(place).catch(() => undefined);
@@ -111,17 +111,18 @@ export class MountedFilesystem implements Filesystem {
     }
     const end = offset + Math.min(lengthBytes, Math.max(0, stat.sizeBytes - offset));
     const isSparse = stat.allocatedBytes < stat.sizeBytes;
-    const handle = await this.#opened(place);
     try {
-      for (let at = offset; at < end;) {
+      let at = offset;
+      for await (const chunk of this.#files.read(place, offset, end - offset)) {
         signal?.throwIfAborted();
-        const chunk = await this.#chunk(handle, place, at, Math.min(CHUNK_BYTES, end - at));
         at += chunk.length;
         if (isSparse) yield* withHoles(chunk);
         else yield chunk;
       }
-    } finally {
-      await handle.close();
+      if (at < end)
+        throw new FileError(FileErrorCode.Damaged, `Cannot read ${this.#nameOf(place)}: it ends too early.`);
+    } catch (error) {
+      throw this.#failure(place, error);
     }
   }
 
@@ -138,7 +139,11 @@ export class MountedFilesystem implements Filesystem {
 
   async readAttributes(file: FileRef): Promise<readonly FileAttribute[] | undefined> {
     const { place } = await this.#resolve(file, false);
-    return this.#attributes.read(place);
+    try {
+      return await this.#files.attributes(place);
+    } catch (error) {
+      throw this.#failure(place, error);
+    }
   }
 
   async #resolve(file: FileRef, followsLast: boolean): Promise<MountedFile> {
@@ -166,37 +171,16 @@ export class MountedFilesystem implements Filesystem {
   }
 
   async #lookAt(place: Buffer): Promise<FileStat> {
-    let found: BigIntStats;
     try {
-      found = await lstat(place, { bigint: true });
+      return statOf(await this.#files.stat(place), this.#inodeNumbers);
     } catch (error) {
       throw this.#failure(place, error);
     }
-    return statOf(found, this.#inodeNumbers);
-  }
-
-  async #opened(place: Buffer): Promise<FileHandle> {
-    try {
-      return await open(place, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-    } catch (error) {
-      throw this.#failure(place, error);
-    }
-  }
-
-  async #chunk(handle: FileHandle, place: Buffer, at: number, lengthBytes: number): Promise<Buffer> {
-    const bytes = Buffer.allocUnsafe(lengthBytes);
-    try {
-      const { bytesRead } = await handle.read(bytes, 0, lengthBytes, at);
-      if (bytesRead > 0) return bytes.subarray(0, bytesRead);
-    } catch (error) {
-      throw this.#failure(place, error);
-    }
-    throw new FileError(FileErrorCode.Damaged, `Cannot read ${this.#nameOf(place)}: it ends too early.`);
   }
 
   async #linkTarget(place: Buffer): Promise<Buffer> {
     try {
-      return await readlink(place, { encoding: 'buffer' });
+      return await this.#files.readLink(place);
     } catch (error) {
       throw this.#failure(place, error);
     }
@@ -204,7 +188,7 @@ export class MountedFilesystem implements Filesystem {
 
   #failure(place: Buffer, error: unknown): unknown {
     const code = systemCodeOf(error);
-    if (code === undefined) return error;
+    if (code === undefined || error instanceof FileError) return error;
     const known = Object.values(FileErrorCode).find((each) => each === code) ?? FileErrorCode.Damaged;
     const message = `Cannot read ${this.#nameOf(place)}: ${systemReason(error)}.`;
     return new FileError(known, message, { cause: error });
@@ -217,14 +201,27 @@ export class MountedFilesystem implements Filesystem {
 }
 
 /** Opens what is mounted on a directory. @throws a system error when it cannot be looked at. */
-export async function openMounted(
+export function openMounted(
   directory: string,
   contents: VolumeContents | undefined,
 ): Promise<MountedFilesystem> {
-  const found = await lstat(directory, { bigint: true });
+  return openMountedFiles(new MountedFolder(), Buffer.from(directory), contents);
+}
+
+/**
+ * Opens what is mounted, wherever that is.
+ *
+ * @param place of the root, without a slash at its end.
+ * @throws what `files` throws when it cannot be looked at.
+ */
+export async function openMountedFiles(
+  files: MountedFiles,
+  place: Buffer,
+  contents: VolumeContents | undefined,
+): Promise<MountedFilesystem> {
+  const found = await files.stat(place);
   const inodeNumbers = new InodeNumbers(found.dev);
-  const root = { place: Buffer.from(directory), stat: statOf(found, inodeNumbers) };
-  return new MountedFilesystem(root, contents, inodeNumbers);
+  return new MountedFilesystem(files, { place, stat: statOf(found, inodeNumbers) }, contents, inodeNumbers);
 }
 
 /** Tells apart what is zeros. */

@@ -12,6 +12,24 @@ const KINDS: Readonly<Record<number, FileKind>> = {
   [constants.S_IFSOCK]: FileKind.Socket,
 };
 
+/** What is asked about a file of a mount, as lstat(2) has it. */
+export type MountedStat = Pick<
+  BigIntStats,
+  | 'dev'
+  | 'ino'
+  | 'mode'
+  | 'nlink'
+  | 'uid'
+  | 'gid'
+  | 'rdev'
+  | 'size'
+  | 'blocks'
+  | 'atimeNs'
+  | 'mtimeNs'
+  | 'ctimeNs'
+  | 'birthtimeNs'
+>;
+
 /** Inode numbers beneath this one are told apart from those of other subvolumes. */
 const INODES_MAX = 2 ** 40;
 const SUBVOLUMES_MAX = 2 ** 13;
@@ -26,7 +44,7 @@ export class InodeNumbers {
   }
 
   /** @throws {FileError} `ENOTSUP` beyond 8192 subvolumes, or for numbers that cannot be kept apart. */
-  of({ dev, ino }: Pick<BigIntStats, 'dev' | 'ino'>): number {
+  of({ dev, ino }: Pick<MountedStat, 'dev' | 'ino'>): number {
     const deviceIndex = this.#devices.get(dev) ?? this.#devices.size;
     const isKept = deviceIndex === 0 ? ino <= Number.MAX_SAFE_INTEGER : ino < INODES_MAX;
     if (!isKept || deviceIndex >= SUBVOLUMES_MAX) {
@@ -38,7 +56,7 @@ export class InodeNumbers {
 }
 
 /** What the kernel tells of a file of a mount. */
-export function statOf(found: BigIntStats, inodeNumbers: InodeNumbers): FileStat {
+export function statOf(found: MountedStat, inodeNumbers: InodeNumbers): FileStat {
   const mode = Number(found.mode);
   const kind = KINDS[mode & constants.S_IFMT] ?? FileKind.File;
   return {

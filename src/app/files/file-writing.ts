@@ -91,8 +91,9 @@ export async function applyMetadata(
   await utimes(path, secondsOf(stat.accessTime), secondsOf(stat.modifyTime));
 }
 
-function secondsOf({ seconds, nanoseconds }: FileStat['modifyTime']): number {
-  return seconds + nanoseconds / 1e9;
+/** As text, since Node.js takes a number below zero, a time before 1970, for the present. */
+function secondsOf({ seconds, nanoseconds }: FileStat['modifyTime']): string {
+  return String(seconds + nanoseconds / 1e9);
 }
 
 /** Makes something under a temporary name beside its target and renames it, so that what is there is always whole. */

@@ -59,8 +59,8 @@ export function parseSnapshotPath(text: string): SnapshotPath {
 
 /**
  * Opens a filesystem of a snapshot: through its device in this process, with the cache and the read-ahead of that, or
- * else, as root, by mounting it read-only in a folder of its own until it is closed. What processes that were killed have
- * left of that is undone first.
+ * else, as root, by mounting it read-only in a folder of its own until it is closed; where that is not possible, by
+ * guestfish. What processes that were killed have left of a mount is undone first.
  *
  * @throws {EnvironmentError} for a volume that is not found, or that has to be mounted.
  * @throws {FileError} for one that is damaged, and {EbsError} for a snapshot that cannot be read.
@@ -85,11 +85,19 @@ export async function openSnapshotVolume(task: VolumeTask): Promise<SnapshotVolu
     releases.push(() => device.close());
     const volume = chooseVolume(await readDiskLayout(device, signal), partition);
     if (isReadable(volume)) return { volume, filesystem: await opened(device, volume, signal), close };
-    refuseWithoutRoot(volume, snapshotId);
-    // The server of the mount opens the snapshot itself.
-    await close();
-    const { mountForReading } = await import('../mounting/reading-mount.js');
-    return await mountForReading(task);
+    const mounted = await mountedByRoot(task, volume);
+    if (mounted !== undefined) {
+      // The server of the mount has opened the snapshot itself.
+      await close();
+      return mounted;
+    }
+    const { openVolumeByGuestfish } = await import('../mounting/reading-guestfish.js');
+    task.onNote(
+      `Reading ${volume.contents?.type ?? ''} by libguestfs: its virtual machine is being started, which takes seconds with KVM and up to a minute without.`,
+    );
+    const { filesystem, close: closeGuestfish } = await openVolumeByGuestfish({ ...task, device, volume });
+    releases.push(closeGuestfish);
+    return { volume, filesystem, close };
   } catch (error) {
     await close();
     throw error;
@@ -106,7 +114,11 @@ export async function openVolumeOn(
   { snapshotId, partition, signal }: Pick<VolumeTask, 'snapshotId' | 'partition' | 'signal'>,
 ): Promise<Pick<SnapshotVolume, 'volume' | 'filesystem'>> {
   const volume = chooseVolume(await readDiskLayout(device, signal), partition);
-  if (!isReadable(volume)) throw notWithoutMounting(volume, `"snapnbd mount ${snapshotId} DIR" mounts it`);
+  if (!isReadable(volume)) {
+    throw new EnvironmentError(
+      `Cannot read ${volume.contents?.type ?? ''} without mounting it (that works for ext2, ext3 and ext4): "snapnbd mount ${snapshotId} DIR" mounts it.`,
+    );
+  }
   return { volume, filesystem: await opened(device, volume, signal) };
 }
 
@@ -122,20 +134,31 @@ function isReadable({ contents }: Volume): boolean {
   return READABLE_TYPES.includes(contents?.type ?? '');
 }
 
-function refuseWithoutRoot(volume: Volume, snapshotId: string): void {
-  if (isRoot()) return;
-  throw notWithoutMounting(
-    volume,
-    `run this as root, with sudo; or "snapnbd serve ${snapshotId} --listen unix:/tmp/nbd.sock" and "guestfish --ro --format=raw -a 'nbd://?socket=/tmp/nbd.sock' -m /dev/sda${volume.number ?? ''}" (Debian: libguestfs-tools)`,
-  );
+/**
+ * Mounts it, as root.
+ *
+ * @returns undefined where that is not possible, and guestfish is installed.
+ * @throws {EnvironmentError} where it is not.
+ */
+async function mountedByRoot(task: VolumeTask, { contents }: Volume): Promise<SnapshotVolume | undefined> {
+  const { hasGuestfish } = await import('../mounting/reading-guestfish.js');
+  if (!isRoot()) {
+    if (await hasGuestfish()) return undefined;
+    throw new EnvironmentError(
+      `Cannot read ${contents?.type ?? ''} without mounting it (that works for ext2, ext3 and ext4): run this as root, with sudo; or install guestfish (Debian: libguestfs-tools), which this uses where it may not mount.`,
+    );
+  }
+  try {
+    const { mountForReading } = await import('../mounting/reading-mount.js');
+    return await mountForReading(task);
+  } catch (error) {
+    task.signal?.throwIfAborted();
+    if (!(error instanceof EnvironmentError) || !(await hasGuestfish())) throw error;
+    task.onNote(error.message);
+    return undefined;
+  }
 }
 
 function isRoot(): boolean {
   return process.getuid?.() === 0;
-}
-
-function notWithoutMounting({ contents }: Volume, advice: string): EnvironmentError {
-  return new EnvironmentError(
-    `Cannot read ${contents?.type ?? ''} without mounting it (that works for ext2, ext3 and ext4): ${advice}.`,
-  );
 }

@@ -1,0 +1,82 @@
+import { closeSync, openSync } from 'node:fs';
+import { onAbort } from '../../util/abort-callbacks.js';
+import { EnvironmentError, systemCodeOf } from '../../util/errors.js';
+import type { VolumeContents } from '../../files/recognition/contents.js';
+import { openMountedFiles, type MountedFilesystem } from '../mounted-filesystem.js';
+import { programEnvironment, runProgram } from '../program.js';
+import { GuestfishFiles } from './guestfish-files.js';
+import { GuestfishSession } from './guestfish-session.js';
+import { GuestfishError } from './guestfish-text.js';
+
+/** A disk whose whole is one filesystem, and what it is read with. */
+export interface GuestfishTask {
+  /** A unix socket on which the disk is served by NBD. */
+  readonly socket: string;
+  readonly contents: VolumeContents | undefined;
+  /** Where it may leave files while it runs. */
+  readonly folder: string;
+  /** Gives up. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Whether guestfish is installed. */
+export async function hasGuestfish(): Promise<boolean> {
+  return (await runProgram('guestfish', ['--version'])).status === 0;
+}
+
+/**
+ * Opens a filesystem in a virtual machine of libguestfs. Linux mounts it there read-only, of a disk whose changes are
+ * kept nowhere: journals are replayed.
+ *
+ * @throws {EnvironmentError} in one line when that machine does not start, or cannot mount it; the signal's reason.
+ */
+export async function openByGuestfish({ socket, contents, folder, signal }: GuestfishTask): Promise<{
+  readonly filesystem: MountedFilesystem;
+  readonly close: () => Promise<void>;
+}> {
+  const disk = ['--ro', '--format=raw', '-a', `nbd://?socket=${encodeURIComponent(socket)}`];
+  // It keeps what it writes to a pipe to itself until it ends, unless it is told otherwise.
+  const session = new GuestfishSession(['stdbuf', '-oL', 'guestfish', ...disk], environmentOf(folder));
+  const close = (): Promise<void> => session.close();
+  const leave = onAbort(signal, () => void close());
+  try {
+    await session.run('run');
+    await session.run('mount-ro /dev/sda /');
+    const filesystem = await openMountedFiles(new GuestfishFiles(session), Buffer.alloc(0), contents);
+    return { filesystem, close };
+  } catch (error) {
+    await close();
+    signal?.throwIfAborted();
+    if (!(error instanceof GuestfishError)) throw error;
+    throw new EnvironmentError(
+      `Cannot read ${contents?.type ?? 'it'} by libguestfs: ${error.message}. "libguestfs-test-tool" says what it lacks.`,
+      { cause: error },
+    );
+  } finally {
+    leave();
+  }
+}
+
+/** What the user has set goes first. */
+function environmentOf(folder: string): NodeJS.ProcessEnv {
+  return {
+    LIBGUESTFS_BACKEND: 'direct',
+    ...(canUseKvm() ? {} : { LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg' }),
+    ...programEnvironment(),
+    LIBGUESTFS_TMPDIR: folder,
+    // They write where complaints are expected.
+    LIBGUESTFS_DEBUG: '0',
+    LIBGUESTFS_TRACE: '0',
+  };
+}
+
+/** There may be a device without a driver behind it, on which qemu gives up rather than do without. */
+function canUseKvm(): boolean {
+  try {
+    closeSync(openSync('/dev/kvm', 'r+'));
+    return true;
+  } catch (error) {
+    if (systemCodeOf(error) === undefined) throw error;
+    return false;
+  }
+}
