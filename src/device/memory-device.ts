@@ -17,8 +17,11 @@ import {
 import { ExtentListBuilder, HOLE_FLAGS } from './extent-list.js';
 import { PageTable } from './page-table.js';
 
-/** 64 KiB: few enough pieces in a large read, small enough that scattered writes do not cost much. */
-const PAGE_BYTES = 64 * KIB;
+/**
+ * 256 KiB: what most clients send at once at most, so that a large write is one page and is received by one call of the
+ * system. The system gives the part of a page that nobody wrote to no memory yet.
+ */
+const PAGE_BYTES = 256 * KIB;
 
 /**
  * A disk in memory, zeros at first. Pages are allocated by the first write to them, so that a large disk costs
@@ -46,7 +49,7 @@ export class MemoryDevice implements BlockDevice {
     this.description = description ?? `scratch disk in memory, ${formatBytes(sizeBytes)}`;
   }
 
-  /** Bytes of memory that its pages take, beside at most 2 MiB that is kept for those to come. */
+  /** Bytes of memory that its pages take, beside at most 4 MiB that are kept for those to come. */
   get allocatedBytes(): number {
     return this.#pages.pageCount * PAGE_BYTES;
   }

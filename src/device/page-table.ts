@@ -1,8 +1,8 @@
 import type { Lease } from '../util/lease.js';
 import { RangeSet } from './range-set.js';
 
-/** Memory for as many pages is kept for later at most: that of a few writes of the usual 256 KiB. */
-const SPARES_MAX = 32;
+/** Memory for as many pages is kept for later at most: 4 MiB, what one of the largest usual writes takes. */
+const SPARES_MAX = 16;
 
 /** While views of a page's bytes are abroad they must not change: a write goes to a copy, which nobody has yet. */
 interface Loan {

@@ -244,9 +244,9 @@ t.test(
     };
     const count = 60;
     for (let round = 0; round < count; round += 1) {
-      const lengthBytes = [2 ** 18, 2 ** 16, 1 + random(2 ** 19), 1 + random(5000)][random(4)]!;
+      const lengthBytes = [2 ** 18, 2 ** 19, 1 + random(2 ** 20), 1 + random(5000)][random(4)]!;
       const limit = device.sizeBytes - lengthBytes;
-      send(random(2) === 0 ? random(limit) : Math.floor(random(limit) / 2 ** 16) * 2 ** 16, lengthBytes);
+      send(random(2) === 0 ? random(limit) : Math.floor(random(limit) / 2 ** 18) * 2 ** 18, lengthBytes);
     }
     for (let round = 0; round < count; round += 1) t.equal((await client.readSimple()).error, 0);
     t.ok(roomCount > 20, `${roomCount} of them`);

@@ -9,6 +9,8 @@ import type { RawNbdClient, ReplyPart } from '../../fixtures/nbd-raw-client.js';
 import { seededBytes, seededNumbers, freshSeed } from '../../fixtures/seeded.js';
 
 const SIZE = 2 ** 20;
+/** Of the device in memory: what it allocates at once. */
+const PAGE = 2 ** 18;
 const OFFSET_DATA = 1;
 const OFFSET_HOLE = 2;
 const BLOCK_STATUS = 5;
@@ -127,21 +129,21 @@ for (const style of ['structured', 'extended'] as const) {
 
   t.test(`${style}: [nbd: NBD_REPLY_TYPE_OFFSET_HOLE] zeros are holes, in reads of every size`, async (t) => {
     const device = new MemoryDevice(SIZE);
-    device.write(65_536, Buffer.alloc(65_536, 1));
+    device.write(PAGE, Buffer.alloc(PAGE, 1));
     const { ask } = await transmitting(t, style, device);
     const read = async (offset: number, length: number, flags = 0): Promise<unknown[]> =>
       (await ask({ type: CMD.READ, offset, length, flags })).map(briefly);
     t.strictSame(await read(0, 4096), [['hole', 0, 4096]]);
-    t.strictSame(await read(60_000, 10_000), [
-      ['hole', 60_000, 5536],
-      ['data', 65_536, 4464],
+    t.strictSame(await read(PAGE - 5536, 10_000), [
+      ['hole', PAGE - 5536, 5536],
+      ['data', PAGE, 4464],
     ]);
     t.strictSame(await read(0, SIZE), [
-      ['hole', 0, 65_536],
-      ['data', 65_536, 65_536],
-      ['hole', 131_072, SIZE - 131_072],
+      ['hole', 0, PAGE],
+      ['data', PAGE, PAGE],
+      ['hole', 2 * PAGE, SIZE - 2 * PAGE],
     ]);
-    t.strictSame(await read(65_535, 2), [['data', 65_535, 2]], 'too short for a chunk of its own');
+    t.strictSame(await read(PAGE - 1, 2), [['data', PAGE - 1, 2]], 'too short for a chunk of its own');
     t.strictSame(await read(0, SIZE, FLAG.DF), [['data', 0, SIZE]], 'DF writes zeros out [nbd-rule 27]');
     t.strictSame(await read(0, 512, FLAG.DF), [['data', 0, 512]]);
   });
@@ -240,7 +242,7 @@ for (const style of ['structured', 'extended'] as const) {
     `${style}: [nbd: NBD_CMD_BLOCK_STATUS; nbd-rule 32] extents cover the range from its start`,
     async (t) => {
       const device = new MemoryDevice(SIZE);
-      device.write(65_536, Buffer.alloc(1, 1));
+      device.write(PAGE, Buffer.alloc(1, 1));
       const { ask } = await transmitting(t, style, device);
       const status = async (request: Partial<RequestParts>): Promise<unknown> => {
         const chunks = await ask({ type: CMD.BLOCK_STATUS, ...request });
@@ -248,12 +250,12 @@ for (const style of ['structured', 'extended'] as const) {
         return extentsOf(chunks[0]!).extents;
       };
       t.strictSame(await status({ length: SIZE }), [
-        [65_536, 3],
-        [65_536, 0],
-        [SIZE - 131_072, 3],
+        [PAGE, 3],
+        [PAGE, 0],
+        [SIZE - 2 * PAGE, 3],
       ]);
-      t.strictSame(await status({ offset: 65_537, length: 1 }), [[1, 0]]);
-      t.strictSame(await status({ length: SIZE, flags: FLAG.REQ_ONE }), [[65_536, 3]]);
+      t.strictSame(await status({ offset: PAGE + 1, length: 1 }), [[1, 0]]);
+      t.strictSame(await status({ length: SIZE, flags: FLAG.REQ_ONE }), [[PAGE, 3]]);
       t.strictSame(
         await status({ offset: 1, length: 10, flags: FLAG.REQ_ONE }),
         [[10, 3]],
@@ -352,8 +354,8 @@ t.test('[nbd-rule 18] extended: lengths of 64 bits, where there is no payload [n
   const [status] = await ask({ type: CMD.BLOCK_STATUS, length: 2 ** 46 });
   t.strictSame(extentsOf(status!).extents, [
     [2 ** 45, 3],
-    [65_536, 0],
-    [2 ** 45 - 65_536, 3],
+    [PAGE, 0],
+    [2 ** 45 - PAGE, 3],
   ]);
   for (const type of [CMD.CACHE, CMD.WRITE_ZEROES, CMD.TRIM]) {
     t.strictSame((await ask({ type, length: 2 ** 46 })).map(briefly), [[0]]);
