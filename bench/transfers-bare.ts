@@ -1,6 +1,8 @@
 // Moves all blocks of a snapshot with http.request and nothing around it: what the machine and the service leave to win.
-// `get` reads them; `put` writes as many to a new snapshot and completes it; `copy` does both. Ends with a line of JSON.
+// `get` reads them; `put` writes as many to a new snapshot and completes it; `copy` does both. With `--image` the blocks that
+// are put are those of a file. Ends with a line of JSON.
 import { createHash, randomBytes } from 'node:crypto';
+import { open, type FileHandle } from 'node:fs/promises';
 import { Agent, request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
@@ -11,6 +13,8 @@ const { values } = parseArgs({
     /** What is read; for `put` a snapshot that says how many blocks there are. */
     snapshot: { type: 'string', default: '' },
     what: { type: 'string', default: 'get' },
+    /** With `put`, in place of a snapshot. */
+    image: { type: 'string' },
     gib: { type: 'string', default: '1' },
     inflight: { type: 'string', default: '64' },
   },
@@ -63,6 +67,11 @@ async function listAll(): Promise<Listed[]> {
   return blocks;
 }
 
+async function blocksOf(file: FileHandle): Promise<Listed[]> {
+  const { size } = await file.stat();
+  return Array.from({ length: size / BLOCK_BYTES }, (_, BlockIndex) => ({ BlockIndex, BlockToken: '' }));
+}
+
 async function startSnapshot(): Promise<string> {
   const body = Buffer.from(
     JSON.stringify({ VolumeSize: Number(values.gib), ClientToken: randomBytes(8).toString('hex') }),
@@ -89,17 +98,24 @@ async function complete(snapshotId: string): Promise<void> {
   }
 }
 
-const blocks = await listAll();
+const image = values.image === undefined ? undefined : await open(values.image);
+const blocks = image === undefined ? await listAll() : await blocksOf(image);
 const target = values.what === 'get' ? '' : await startSnapshot();
 const digests: Buffer[] = [];
 const same = randomBytes(BLOCK_BYTES);
 let at = 0;
 const startMs = performance.now();
 async function work(): Promise<void> {
+  const room = Buffer.allocUnsafeSlow(BLOCK_BYTES);
+  const bytesOf = async (index: number, path: string): Promise<Buffer> => {
+    if (image !== undefined) await image.read(room, 0, BLOCK_BYTES, index * BLOCK_BYTES);
+    if (values.what === 'put') return image === undefined ? same : room;
+    return send('GET', path);
+  };
   for (let block = blocks[at++]; block !== undefined; block = blocks[at++]) {
     const { BlockIndex, BlockToken } = block;
     const path = `/snapshots/${values.snapshot}/blocks/${BlockIndex}?blockToken=${encodeURIComponent(BlockToken)}`;
-    const bytes = values.what === 'put' ? same : await send('GET', path);
+    const bytes = await bytesOf(BlockIndex, path);
     // Whoever reads compares the checksum, and whoever writes sends it.
     const digest = createHash('sha256').update(bytes).digest();
     const checksum = digest.toString('base64');
@@ -117,4 +133,5 @@ await Promise.all(Array.from({ length: Number(values.inflight) }, work));
 if (target !== '') await complete(target);
 const wallSeconds = (performance.now() - startMs) / 1000;
 process.stdout.write(`${JSON.stringify({ wallSeconds, blockCount: blocks.length })}\n`);
+await image?.close();
 agent.destroy();
