@@ -10,6 +10,8 @@ import { CommitError } from './staging-error.js';
 const POLL_MS = 1000;
 /** The first times it is asked sooner: small snapshots are there at once. */
 const FIRST_POLL_MS = 50;
+/** Each wait by so much longer than the one before: of the time that it takes, at most about a third is waited in vain. */
+const POLL_GROWTH = 1.5;
 const COMPLETE_MAX_MS = 6 * 3_600_000;
 /** [ebs: Reading] Up to 55 s were seen between `completed` and the first List that succeeds. */
 const READABLE_MAX_MS = 15 * 60_000;
@@ -79,7 +81,7 @@ async function poll(
   isDone: () => Promise<boolean>,
 ): Promise<void> {
   const endMs = clock.nowMs() + maxMs;
-  for (let pauseMs = FIRST_POLL_MS; ; pauseMs = Math.min(POLL_MS, pauseMs * 2)) {
+  for (let pauseMs = FIRST_POLL_MS; ; pauseMs = Math.min(POLL_MS, pauseMs * POLL_GROWTH)) {
     onStep(step, completing?.blockCount ?? 0);
     if (await isDone()) return;
     if (clock.nowMs() >= endMs) {
