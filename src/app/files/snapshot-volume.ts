@@ -66,8 +66,12 @@ export function parseSnapshotPath(text: string): SnapshotPath {
  * @throws {FileError} for one that is damaged, and {EbsError} for a snapshot that cannot be read.
  */
 export async function openSnapshotVolume(task: VolumeTask): Promise<SnapshotVolume> {
+  if (isRoot()) await undoAbandoned(new MountRecords(defaultStateDir(process.env)), task.logger);
+  return openVolume(task, isRoot());
+}
+
+async function openVolume(task: VolumeTask, mayMount: boolean): Promise<SnapshotVolume> {
   const { snapshotId, partition, api, logger, signal } = task;
-  if (isRoot()) await undoAbandoned(new MountRecords(defaultStateDir(process.env)), logger);
   const connection = await connectApi(api, { logger, clock: systemClock });
   const releases: (() => void | Promise<void>)[] = [() => connection.close()];
   const close = async (): Promise<void> => {
@@ -85,12 +89,12 @@ export async function openSnapshotVolume(task: VolumeTask): Promise<SnapshotVolu
     releases.push(() => device.close());
     const volume = chooseVolume(await readDiskLayout(device, signal), partition);
     if (isReadable(volume)) return { volume, filesystem: await opened(device, volume, signal), close };
-    const mounted = await mountedByRoot(task, volume);
-    if (mounted !== undefined) {
-      // The server of the mount has opened the snapshot itself.
+    if (mayMount) {
+      // The server of the mount opens the snapshot itself.
       await close();
-      return mounted;
+      return (await mounted(task)) ?? (await openVolume(task, false));
     }
+    await requireGuestfish(volume);
     const { openVolumeByGuestfish } = await import('../mounting/reading-guestfish.js');
     task.onNote(
       `Reading ${volume.contents?.type ?? ''} by libguestfs: its virtual machine is being started, which takes seconds with KVM and up to a minute without.`,
@@ -134,29 +138,27 @@ function isReadable({ contents }: Volume): boolean {
   return READABLE_TYPES.includes(contents?.type ?? '');
 }
 
-/**
- * Mounts it, as root.
- *
- * @returns undefined where that is not possible, and guestfish is installed.
- * @throws {EnvironmentError} where it is not.
- */
-async function mountedByRoot(task: VolumeTask, { contents }: Volume): Promise<SnapshotVolume | undefined> {
-  const { hasGuestfish } = await import('../mounting/reading-guestfish.js');
-  if (!isRoot()) {
-    if (await hasGuestfish()) return undefined;
-    throw new EnvironmentError(
-      `Cannot read ${contents?.type ?? ''} without mounting it (that works for ext2, ext3 and ext4): run this as root, with sudo; or install guestfish (Debian: libguestfs-tools), which this uses where it may not mount.`,
-    );
-  }
+/** @returns undefined where it cannot be mounted, and guestfish is installed. @throws {EnvironmentError} where it is not. */
+async function mounted(task: VolumeTask): Promise<SnapshotVolume | undefined> {
+  const { mountForReading } = await import('../mounting/reading-mount.js');
   try {
-    const { mountForReading } = await import('../mounting/reading-mount.js');
     return await mountForReading(task);
   } catch (error) {
     task.signal?.throwIfAborted();
-    if (!(error instanceof EnvironmentError) || !(await hasGuestfish())) throw error;
+    if (!(error instanceof EnvironmentError)) throw error;
+    const { hasGuestfish } = await import('../mounting/reading-guestfish.js');
+    if (!(await hasGuestfish())) throw error;
     task.onNote(error.message);
     return undefined;
   }
+}
+
+async function requireGuestfish({ contents }: Volume): Promise<void> {
+  const { hasGuestfish } = await import('../mounting/reading-guestfish.js');
+  if (await hasGuestfish()) return;
+  throw new EnvironmentError(
+    `Cannot read ${contents?.type ?? ''} without mounting it (that works for ext2, ext3 and ext4): run this as root, with sudo; or install guestfish (Debian: libguestfs-tools), which this uses where it may not mount.`,
+  );
 }
 
 function isRoot(): boolean {
