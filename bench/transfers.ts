@@ -103,15 +103,15 @@ if (values.help === true) {
   await runTable(
     {
       name: 'transfers',
-      title: `${gib} GiB moved, all of it written`,
+      title: 'Disks moved, all of them written',
       rows: [
         ...moves.map((what): Row => ({
-          name: `${what} at ${quota}/s`,
+          name: `${what} of ${gib} GiB at ${quota}/s`,
           unit: 'of the quota',
           contenders: [{ name: `snapnbd ${what}`, measure: () => ours(what, limitsOf(what), quota) }],
         })),
         ...moves.map((what): Row => ({
-          name: `${what} without quota`,
+          name: `${what} of ${gib} GiB without quota`,
           unit: 'blocks/s',
           contenders: [
             { name: `snapnbd ${what}`, measure: () => ours(what, [], 1) },
