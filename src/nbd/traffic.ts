@@ -37,18 +37,21 @@ const COMMAND_COUNT = Command.Resize + 1;
 
 /** What all clients of an export have asked for: plain numbers, bumped in place. */
 export class ExportTraffic {
-  /** By number of the command. */
-  readonly commands: readonly CommandTraffic[] = Array.from(
-    { length: COMMAND_COUNT },
-    () => new CommandTraffic(),
-  );
-  /** Requests of commands that do not exist, all of which are refused. */
-  readonly unknown = new CommandTraffic();
+  /** By number of the command, and behind them those that do not exist: made with the first request. */
+  readonly #commands = new Array<CommandTraffic | undefined>(COMMAND_COUNT + 1);
   /** The one that the device had first is at the front. */
   readonly waiting = new Set<WaitingRequest>();
   lastFailure: FailedRequest | undefined;
 
+  /** That of a command, or of all commands that do not exist, whose requests are refused. */
   of(type: number): CommandTraffic {
-    return this.commands[type] ?? this.unknown;
+    return (this.#commands[Math.min(type, COMMAND_COUNT)] ??= new CommandTraffic());
+  }
+
+  /** The commands that were asked for, by number; undefined stands for those that do not exist. */
+  *commands(): Generator<readonly [type: number | undefined, traffic: CommandTraffic]> {
+    for (const [type, traffic] of this.#commands.entries()) {
+      if (traffic !== undefined) yield [type < COMMAND_COUNT ? type : undefined, traffic];
+    }
   }
 }

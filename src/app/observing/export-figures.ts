@@ -56,19 +56,15 @@ export function exportFiguresOf(entry: RegisteredExport, clients: number, nowMs:
 
 function commandFiguresOf(traffic: ExportTraffic): Record<string, CommandFigures> {
   const figures: Record<string, CommandFigures> = {};
-  const add = (name: string, counts: ExportTraffic['unknown']): void => {
-    const { requests, failures, bytes, latency } = counts;
-    if (requests === 0) return;
-    figures[name] = {
+  for (const [type, { requests, failures, bytes, latency }] of traffic.commands()) {
+    figures[type === undefined ? 'UNKNOWN' : commandName(type)] = {
       requests,
       failures,
       bytes,
       seconds: latency.sumMs / 1000,
       buckets: [...latency.counts],
     };
-  };
-  for (const [type, counts] of traffic.commands.entries()) add(commandName(type), counts);
-  add('UNKNOWN', traffic.unknown);
+  }
   return figures;
 }
 

@@ -2,7 +2,7 @@ import type { BlockDevice } from '../../device/block-device.js';
 import type { Clock } from '../../util/clock.js';
 import type { Logger } from '../../util/logger.js';
 import type { RequestHeader } from '../codec/request-header.js';
-import { ExportTraffic } from '../traffic.js';
+import { ExportTraffic, type CommandTraffic } from '../traffic.js';
 import { Command, commandName, WireError } from '../transmission-constants.js';
 
 /** What an account is kept with. */
@@ -93,7 +93,7 @@ export class RequestAccount {
     this.#traffic.lastFailure = { type, offset, lengthBytes, reason, atMs: this.#clock.nowMs() };
   }
 
-  #count(request: RequestHeader, error: WireError): ExportTraffic['commands'][number] {
+  #count(request: RequestHeader, error: WireError): CommandTraffic {
     const counts = this.#traffic.of(request.type);
     counts.requests += 1;
     if (error !== WireError.None) {
