@@ -1,5 +1,5 @@
 // Files out of filesystems that real programs made, by the command line: no mount, no root.
-import { chmodSync, existsSync, lstatSync, readlinkSync, statSync, unlinkSync } from 'node:fs';
+import { chmodSync, existsSync, lstatSync, readlinkSync, statSync, unlinkSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { runCli } from '../fixtures/cli.js';
@@ -24,6 +24,8 @@ t.test(
   async (t) => {
     const folder = workFolder(t);
     const tree = writeFileTree(join(folder, 'tree'), 'files');
+    // Some time before 1970, which Node.js takes for the present when it is a number.
+    utimesSync(join(tree.folder, 'large.bin'), '-1000000', '-1000000');
     const ext4 = await makeExt4Image(join(folder, 'ext4'), tree.folder);
     for (const name of ['large.bin', 'many', 'sparse']) {
       await mustRun('debugfs', ['-w', '-R', `ea_set /${name} user.test of-${name}`, ext4.path]);
@@ -42,11 +44,7 @@ t.test(
     t.equal(sumsOf(out), tree.sums, 'every file');
     t.equal(readlinkSync(join(out, 'link-to-nowhere')), '/no/such/file');
     t.equal(lstatSync(join(out, 'large.bin')).mode & 0o7777, 0o755);
-    t.equal(
-      Math.trunc(statSync(join(out, 'large.bin')).mtimeMs / 1000),
-      Math.trunc(statSync(join(tree.folder, 'large.bin')).mtimeMs / 1000),
-      'times are kept',
-    );
+    t.equal(statSync(join(out, 'large.bin')).mtimeMs, -1_000_000_000, 'times are kept');
     t.ok(statSync(join(out, 'sparse')).blocks * 512 < 1_000_000, 'holes stay holes');
 
     const isKept = await canKeepAttributes(folder);
