@@ -7,7 +7,7 @@ import type { BlockDevice } from '../../src/device/block-device.js';
 import { MemoryDevice } from '../../src/device/memory-device.js';
 import { settle } from '../fixtures/manual-clock.js';
 import { CMD, requestBytes } from '../fixtures/nbd-bytes.js';
-import { RawNbdClient } from '../fixtures/nbd-raw-client.js';
+import type { RawNbdClient } from '../fixtures/nbd-raw-client.js';
 import { connectTo, serveDevice, until } from '../fixtures/served-device.js';
 import { SlowDevice } from '../fixtures/slow-device.js';
 
